@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* cpu owns: the table of kernels (kernels.def), their choice by CPU features, the drivers that cut an operation into tiles for
+ * the pool, one file an operation of ops.def, and the interpreter that runs a verified program.
+ * It may include: base codec program/ops.h. */
+#ifndef KQ_CPU_H
+#define KQ_CPU_H
+
+#include "base/base.h"
+#include "codec/codec.h"
+#include "program/ops.h"
+
+/* ---- kernels ------------------------------------------------------------------------------------------------------ */
+
+/* The kernels chosen for a feature mask; see table.c. A plain value: hold as many as you like. */
+typedef struct kq_cpu_table kq_cpu_table;
+
+/* ---- products ----------------------------------------------------------------------------------------------------- */
+
+/* y[m][n] = sum_k w[n][k] * x[m][k] (+ bias[n]) for w [n_rows, n_cols] in a codec, x [m, n_cols] and y [m, n_rows] in f32, with
+ * row pitches ldx and ldy in floats. Work is cut into tiles of rows; `scratch` belongs to the session (kq_matmul_scratch bytes). */
+typedef struct kq_matmul_args {
+    uint32_t codec;
+    const void *w;
+    uint64_t n_rows, n_cols, row_bytes;
+    const float *x;
+    uint64_t m, ldx;
+    const float *bias; /* may be NULL */
+    float *y;
+    uint64_t ldy;
+    bool exact;
+} kq_matmul_args;
+/* Bytes of scratch for products of up to m rows of up to n_cols columns on n_threads threads; checked. */
+bool kq_matmul_scratch(uint64_t m, uint64_t n_cols, int n_threads, uint64_t *bytes);
+/* Arguments were checked when the program was verified: no failure is possible here. */
+void kq_matmul_run(const kq_cpu_table *table, kq_pool *pool, const kq_matmul_args *args, void *scratch);
+
+/* ---- running a program -------------------------------------------------------------------------------------------- */
+
+/* A slot with its symbols replaced by numbers and its memory found. */
+typedef struct kq_tensor {
+    void *data;                 /* weights are never written through it */
+    int64_t dims[KQ_MAX_DIMS];  /* outermost first; numbers only */
+    uint8_t n_dims, type;       /* kq_type */
+    uint32_t codec;             /* of a weight; KQ_F32 or KQ_F16 of state */
+    uint64_t row_bytes;         /* of a weight: bytes of its innermost dimension */
+} kq_tensor;
+
+/* What a step sees when it runs. Everything was verified before: nothing here can fail. */
+typedef struct kq_exec {
+    const kq_cpu_table *table;
+    kq_pool *pool;
+    const kq_tensor *slots;
+    bool exact;
+    void *scratch;              /* kq_exec_scratch bytes, shared by all steps, overwritten by each */
+} kq_exec;
+
+/* One function an operation of ops.def, in op_NAME.c (or a file that holds a few close relatives). */
+typedef void kq_op_fn(const kq_exec *x, const kq_step *step);
+#define KQ_OP(name, signature, attributes) kq_op_fn kq_cpu_##name;
+#include "program/ops.def"
+
+/* The most scratch that any step of these needs; `slots` bound at their largest sizes. False on overflow. */
+bool kq_exec_scratch(const kq_step *steps, size_t n_steps, const kq_tensor *slots, int n_threads, uint64_t *bytes);
+/* Runs the steps in order. Results do not depend on the pool. */
+void kq_exec_run(const kq_exec *x, const kq_step *steps, size_t n_steps);
+
+#endif
