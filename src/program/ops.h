@@ -41,9 +41,10 @@ typedef struct kq_slot {
     uint8_t n_dims;
     uint32_t codec;    /* of a weight */
     kq_dim dims[KQ_MAX_DIMS];
+    kq_dim limit;      /* of I32: every value is in [0, limit). Whoever fills an input keeps this; operations rely on it */
     const void *data;  /* of a weight: in the mapping */
     uint64_t bytes;    /* of a weight */
-    uint32_t alias;    /* of a temporary made by reshape: the slot whose memory it shares; else its own index */
+    uint32_t alias;    /* of a temporary made by reshape: the slot whose memory it shares; KQ_NO_SLOT otherwise */
     const char *name;  /* of a weight, input, state, output: for messages; else "" */
 } kq_slot;
 
@@ -72,7 +73,7 @@ typedef struct kq_step {
 typedef struct kq_op_info {
     const char *name;
     const char *signature;  /* see ops.def */
-    const char *attributes; /* "name:i name:f ..." in order */
+    const char *attributes; /* "name:i name:f ...; conditions", in the order of attr */
 } kq_op_info;
 extern const kq_op_info kq_ops[KQ_N_OPS];
 
