@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* The codebooks: constants of the iq and fp4 formats. The grids pack the codes of a cell's weights into 16 bits, weight e of a
+ * cell of 8 in bits 2e, 2e+1 (codes 0..2), of a cell of 4 in bits 3e..3e+2 (codes 0..7); a code names a level:
+ *
+ *     iq2_xxs, iq2_xs, iq2_s   kq_levels_iq2[code]     8 25 43
+ *     iq3_xxs                  kq_levels_iq3_xxs[code] 4 12 20 28 36 44 52 62
+ *     iq3_s                    kq_levels_iq3_s[code]   2 code + 1
+ *     iq1 (iq1_s and iq1_m)    code - 1
+ *
+ * tests/golden/codebooks lists the same points as numbers; tools/codebooks.py packs them. */
+#ifndef KQ_CODEC_CODEBOOKS_H
+#define KQ_CODEC_CODEBOOKS_H
+
+#include <stdint.h>
+
+extern const uint8_t kq_levels_iq2[4], kq_levels_iq3_xxs[8], kq_levels_iq3_s[8]; /* no grid holds iq2's fourth code */
+extern const int8_t kq_levels_iq4[16], kq_levels_e2m1[16];
+extern const uint16_t kq_grid_iq2_xxs[256], kq_grid_iq2_xs[512], kq_grid_iq2_s[1024];
+extern const uint16_t kq_grid_iq3_xxs[256], kq_grid_iq3_s[512];
+extern const uint16_t kq_grid_iq1[2048];
+
+#endif
