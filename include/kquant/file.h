@@ -21,6 +21,8 @@ enum {
     KQ_GGUF_MAX_KEY = 65535,       /* bytes of a key */
     KQ_GGUF_MAX_KEYS = 65536,      /* metadata pairs in a file */
     KQ_GGUF_MAX_TENSORS = 1 << 20, /* tensors over all parts */
+    KQ_GGUF_MIN_ALIGNMENT = 8,
+    KQ_GGUF_DEFAULT_ALIGNMENT = 32,
     KQ_GGUF_MAX_ALIGNMENT = 1 << 20,
     KQ_GGUF_MAX_PARTS = 9999
 };
@@ -30,6 +32,9 @@ typedef enum kq_gguf_kind {
     KQ_GGUF_U8 = 0, KQ_GGUF_I8 = 1, KQ_GGUF_U16 = 2, KQ_GGUF_I16 = 3, KQ_GGUF_U32 = 4, KQ_GGUF_I32 = 5, KQ_GGUF_F32 = 6,
     KQ_GGUF_BOOL = 7, KQ_GGUF_STRING = 8, KQ_GGUF_ARRAY = 9, KQ_GGUF_U64 = 10, KQ_GGUF_I64 = 11, KQ_GGUF_F64 = 12
 } kq_gguf_kind;
+
+/* The name of a kind ("u32"), or NULL for a number that is none. */
+KQ_API const char *kq_gguf_kind_name(uint32_t kind);
 
 /* Bytes inside the mapping: any bytes, not zero-terminated. */
 typedef struct kq_string {
@@ -41,11 +46,12 @@ typedef struct kq_gguf kq_gguf;
 
 /* One metadata value. Borrowed from the file: valid until kq_gguf_close. */
 typedef struct kq_gguf_value {
-    kq_string key;
+    kq_string key;         /* also zero-terminated in `data` */
     kq_gguf_kind kind;
     kq_gguf_kind element;  /* of an array (never an array itself: nested arrays are refused); else = kind */
     uint64_t count;        /* of an array; else 1 */
-    uint64_t offset;       /* byte of the value in the first part */
+    uint64_t offset;       /* byte of `data` in the first part */
+    uint64_t size;         /* bytes of `data` */
     const uint8_t *data;   /* little-endian, not aligned; strings are u64 length + bytes, one after another */
 } kq_gguf_value;
 

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* file owns: the readers of files that others made (GGUF, in one part or several) and the writers of ours. Readers trust
+ * nothing; writers never leave half a file under a name.
+ * It may include: base codec. */
+#ifndef KQ_FILE_H
+#define KQ_FILE_H
+
+#include "base/base.h"
+
+#include <kquant/file.h>
+
+/* One file of a model; a model that is not split has one. */
+typedef struct kq_gguf_part {
+    const char *path;    /* in the arena */
+    kq_map map;          /* empty when the bytes are the caller's */
+    const uint8_t *data;
+    uint64_t size;
+    uint64_t alignment;
+} kq_gguf_part;
+
+struct kq_gguf {
+    kq_allocator allocator;
+    kq_arena arena;        /* paths, and zero-terminated keys and names */
+    kq_gguf_part *parts;
+    size_t n_parts, parts_capacity;
+    kq_gguf_value *values; /* of the first part */
+    size_t n_values;
+    kq_gguf_tensor *tensors;
+    size_t n_tensors, tensors_capacity;
+    kq_strmap keys, names; /* to indices of values and tensors */
+    uint32_t version;      /* of the first part */
+};
+
+/* Opens one file, whatever it says about being a part of several. */
+kq_status kq_gguf_open_part(kq_gguf **out, const char *path, const kq_allocator *a, kq_error *err);
+
+/* Bytes of one element; 0 for strings, arrays and numbers that are no kind. */
+uint32_t kq_gguf_kind_bytes(uint32_t kind);
+
+/* A name from a file, fit for an error's text: printable ASCII, at most 46 characters, the middle left out. */
+typedef struct kq_shown {
+    char text[48];
+} kq_shown;
+kq_shown kq_show(const char *data, size_t size);
+/* printf's %s of a kq_string */
+#define KQ_SHOW(string) kq_show((string).data, (string).size).text
+
+#endif
