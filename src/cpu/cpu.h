@@ -7,17 +7,16 @@
 
 #include "base/base.h"
 #include "codec/codec.h"
+#include "cpu/kernels.h"
 #include "program/ops.h"
 
-/* ---- kernels ------------------------------------------------------------------------------------------------------ */
+/* ---- products ------------------------------------------------------------------------------------------------------ */
 
-/* The kernels chosen for a feature mask; see table.c. A plain value: hold as many as you like. */
-typedef struct kq_cpu_table kq_cpu_table;
-
-/* ---- products ----------------------------------------------------------------------------------------------------- */
-
-/* y[m][n] = sum_k w[n][k] * x[m][k] (+ bias[n]) for w [n_rows, n_cols] in a codec, x [m, n_cols] and y [m, n_rows] in f32, with
- * row pitches ldx and ldy in floats. Work is cut into tiles of rows; `scratch` belongs to the session (kq_matmul_scratch bytes). */
+/* y[j][n] = sum_k w[n][k] * x[j][k] (+ bias[n]) for w [n_rows, n_cols] in a codec, x [m, n_cols] and y [m, n_rows] in f32, with
+ * row pitches ldx and ldy in floats. Any size may be 0. x and y must not overlap.
+ * Exact: float activations, the one order of kernels.h. Fast: int8 activations where the codec has kernels for them, and the
+ * exact product where it has none. Either way a result depends on its weight row and its activation row alone: not on m, the
+ * pool or the tiles. */
 typedef struct kq_matmul_args {
     uint32_t codec;
     const void *w;
@@ -29,10 +28,28 @@ typedef struct kq_matmul_args {
     uint64_t ldy;
     bool exact;
 } kq_matmul_args;
-/* Bytes of scratch for products of up to m rows of up to n_cols columns on n_threads threads; checked. */
+/* Bytes of scratch (64-aligned) for products of up to m rows of up to n_cols columns on n_threads threads; false on overflow. */
 bool kq_matmul_scratch(uint64_t m, uint64_t n_cols, int n_threads, uint64_t *bytes);
-/* Arguments were checked when the program was verified: no failure is possible here. */
+/* Arguments were checked when the program was verified: no failure is possible here. Takes n_cols whole blocks. */
 void kq_matmul_run(const kq_cpu_table *table, kq_pool *pool, const kq_matmul_args *args, void *scratch);
+
+/* y[t][u] = w[idx[t][u]] x[t][v], v = u, or 0 where x has one row a token: experts' matrices w [n_experts, n_rows, n_cols], one
+ * after another, x [n_tokens, n_x, n_cols] with n_x = 1 or n_used, idx [n_tokens, n_used], y [n_tokens, n_used, n_rows], all dense.
+ * Pairs are grouped by expert, so that the bytes of each touched expert are read once for KQ_ROWSM pairs, and those of the others never.
+ * A pair whose index is no expert gives NaN. The same bits as kq_matmul_run pair by pair. */
+typedef struct kq_gather_args {
+    uint32_t codec;
+    const void *w;
+    uint64_t n_experts, n_rows, n_cols, row_bytes;
+    const float *x;
+    uint64_t n_tokens, n_x, n_used;
+    const int32_t *idx;
+    float *y;
+    bool exact;
+} kq_gather_args;
+bool kq_gather_scratch(uint64_t n_experts, uint64_t n_tokens, uint64_t n_x, uint64_t n_used, uint64_t n_cols, int n_threads,
+                       uint64_t *bytes);
+void kq_gather_run(const kq_cpu_table *table, kq_pool *pool, const kq_gather_args *args, void *scratch);
 
 /* ---- running a program -------------------------------------------------------------------------------------------- */
 

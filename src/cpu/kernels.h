@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* The kernel contract: what a kernel of each operation is given, and the table that holds the chosen ones. docs/kernels.md explains.
+ *
+ * A kernel knows rows, not tensors: it never allocates, locks, logs, fails or sees a thread. Weights may lie at any address; nothing
+ * is read before the first or behind the last byte that the arguments name, and nothing is written but the results. What a result is
+ * depends only on its own weight row and its own activation row: not on the neighbours, on how many there are, or on addresses. */
+#ifndef KQ_CPU_KERNELS_H
+#define KQ_CPU_KERNELS_H
+
+#include "base/base.h"
+#include "codec/codec.h"
+
+/* ---- operations ---------------------------------------------------------------------------------------------------- */
+
+/* decode: whole blocks of a codec to floats, bit for bit as the codec's reference decoder: kq_decode_fn of codec/codec.h. */
+
+/* exact: the product of the exact mode, codec f32 only (others are decoded first). For EXACT_ROWS weight rows and m activation rows
+ * of n floats each, adds the products to 16 running sums a pair:
+ *     for k in 0 .. n-1, in this order:   lanes[j][i][k % 16] += w[i][k] * x[j][k]       each operation rounded, never fused
+ * Long rows come in pieces, all but the last a multiple of 16 long; kq_exact_sum turns the sixteen into the result. */
+enum { KQ_EXACT_ROWS = 4, KQ_EXACT_LANES = 16 };
+typedef void kq_exact_fn(const float *const w[KQ_EXACT_ROWS], const float *const *x, size_t m, size_t n,
+                         float (*lanes)[KQ_EXACT_ROWS][KQ_EXACT_LANES]);
+static inline float kq_exact_sum(const float lanes[KQ_EXACT_LANES]) {
+    float s[8];
+    for (int i = 0; i < 8; i++) s[i] = lanes[i] + lanes[i + 8];
+    for (int i = 0; i < 4; i++) s[i] += s[i + 4];
+    for (int i = 0; i < 2; i++) s[i] += s[i + 2];
+    return s[0] + s[1];
+}
+
+/* Activations of the fast mode: 256 in a block, in their own order, as int8 with an f32 scale for each 32. The rest of a last block
+ * is zeros. For a group of 32 whose largest magnitude is a:
+ *     a is NaN or infinite   scale = NaN, q = 0: every product over it is NaN
+ *     a < 2^-120             scale = 0, q = 0 (127 / a could overflow)
+ *     else                   scale = a / 127, q = x * (127 / a) rounded to the nearest, ties to even; |q| <= 127
+ * Sums are there for codecs with a minimum or an offset: sum[g] = scale[g] * (q's sum over the group), sum16[h] the same over the
+ * half group h, each one rounding. One layout serves every codec: where a codec's bytes come in another order, the kernels
+ * put the weights right (docs/kernels.md has the cost: none). */
+enum { KQ_ACT_WEIGHTS = 256, KQ_ACT_GROUP = 32 };
+typedef struct kq_act8 {
+    int8_t q[KQ_ACT_WEIGHTS];
+    float scale[8];
+    float sum[8];
+    float sum16[16];
+} kq_act8;
+_Static_assert(sizeof(kq_act8) == 384, "six cache lines");
+static inline size_t kq_act8_blocks(size_t n_cols) { return n_cols / KQ_ACT_WEIGHTS + (n_cols % KQ_ACT_WEIGHTS != 0); }
+/* act8: n floats at x to kq_act8_blocks(n) blocks, 64-aligned. Codec f32 in the table: the source. */
+typedef void kq_act8_fn(const float *x, size_t n, kq_act8 *out);
+
+/* rows1: y[r] = (weight row r) . x for n_rows rows of n_blocks blocks (of the codec), row_bytes apart.
+ * rowsm: the same for m activation rows, 1 <= m <= KQ_ROWSM, with every weight block decoded once: y[j][r] = (weight row r) . x[j].
+ * Both of one variant give the same bits for the same pair, so a batch gives what its tokens give alone. */
+enum { KQ_ROWSM = 8 };
+typedef void kq_rows1_fn(const void *w, size_t row_bytes, size_t n_rows, size_t n_blocks, const kq_act8 *x, float *y);
+typedef void kq_rowsm_fn(const void *w, size_t row_bytes, size_t n_rows, size_t n_blocks, const kq_act8 *const *x, float *const *y, size_t m);
+
+/* ---- the table ----------------------------------------------------------------------------------------------------- */
+
+/* The kernels that are chosen for a set of features, by codec number. A plain value: hold as many as you like. NULL: no such
+ * kernel; decode has one for every codec that decodes, exact and act8 for KQ_F32. */
+typedef struct kq_cpu_table {
+    uint32_t features;
+    kq_decode_fn *decode[KQ_CODEC_LIMIT];
+    kq_exact_fn *exact[KQ_CODEC_LIMIT];
+    kq_act8_fn *act8[KQ_CODEC_LIMIT];
+    kq_rows1_fn *rows1[KQ_CODEC_LIMIT];
+    kq_rowsm_fn *rowsm[KQ_CODEC_LIMIT];
+} kq_cpu_table;
+/* features: kq_cpu_features() & whatever may be used. */
+void kq_cpu_select(kq_cpu_table *table, uint32_t features);
+
+/* The rows of kernels.def, in their order, for listing and checking. */
+typedef enum kq_kernel_op { KQ_KERNEL_decode, KQ_KERNEL_exact, KQ_KERNEL_act8, KQ_KERNEL_rows1, KQ_KERNEL_rowsm, KQ_N_KERNEL_OPS } kq_kernel_op;
+typedef enum kq_kernel_check { KQ_EXACTLY, KQ_BOUNDED } kq_kernel_check; /* how it is compared: bit for bit, or within a derived bound */
+typedef struct kq_kernel {
+    const char *name;  /* "rows1_q4_k_avx2" */
+    const char *variant;
+    kq_kernel_op op;
+    uint32_t codec, needs;
+    kq_kernel_check check;
+    void (*fn)(void);  /* kq_<op>_fn */
+} kq_kernel;
+extern const kq_kernel kq_kernels[];
+extern const size_t kq_n_kernels;
+extern const char *const kq_kernel_op_names[KQ_N_KERNEL_OPS];
+
+/* ---- declarations -------------------------------------------------------------------------------------------------- */
+
+#define KQ_KERNEL(op, codec, variant, needs, check) kq_##op##_fn kq_##op##_##codec##_##variant;
+#include "cpu/kernels.def"
+
+#endif

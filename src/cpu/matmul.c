@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/* The drivers of products: activations are brought into the kernels' format once, weight rows are cut into tiles for the pool, and
+ * kernels are handed rows. How rows are cut depends on the sizes alone, and no result depends on how they are cut. */
+#include "cpu/cpu.h"
+
+enum {
+    PIECE = 512,              /* weights of a row that are decoded at a time in the exact mode: 4 rows of them are 8 KB */
+    GROUP = 64,               /* activation rows that meet a tile together; a multiple of KQ_ROWSM */
+    TILE_LEAST = 8 << 10,     /* bytes of weights in a tile: below, handing it out costs more than a few per cent of it; */
+    TILE_MOST = 128 << 10,    /* above, it would not stay in L2 for the next activation rows; */
+    TILES = 32,               /* and where neither limits, this many, so that uneven threads end together */
+    SERIAL_FLOATS = 16 << 10  /* activations that one thread brings into their format sooner than a pool wakes */
+};
+
+/* ---- one tile ------------------------------------------------------------------------------------------------------ */
+
+/* A matrix and the kernels for it. Fast products take activations as kq_act8, exact ones as floats. */
+typedef struct matrix {
+    const uint8_t *w;
+    uint64_t n_rows, n_cols, row_bytes;
+    uint64_t tile_rows, n_tiles;
+    size_t block_weights, block_bytes;
+    bool as_floats; /* rows lie in memory as aligned floats: nothing to decode */
+    kq_decode_fn *decode;
+    kq_exact_fn *exact;
+    kq_act8_fn *act8;   /* fast: all three; exact: none */
+    kq_rows1_fn *rows1;
+    kq_rowsm_fn *rowsm;
+    const float *bias;
+} matrix;
+
+static void matrix_init(matrix *a, const kq_cpu_table *table, uint32_t codec, const void *w, uint64_t n_rows, uint64_t n_cols,
+                        uint64_t row_bytes, bool exact) {
+    const kq_codec_info *info = kq_codec_describe(codec);
+    assert(info && info->decodes && n_cols % info->block_weights == 0 && PIECE % info->block_weights == 0);
+    *a = (matrix){.w = w, .n_rows = n_rows, .n_cols = n_cols, .row_bytes = row_bytes};
+    a->block_weights = info->block_weights;
+    a->block_bytes = info->block_bytes;
+    a->decode = table->decode[codec];
+    a->exact = table->exact[KQ_F32];
+    a->as_floats = codec == KQ_F32 && (uintptr_t)w % sizeof(float) == 0 && row_bytes % sizeof(float) == 0;
+    if (!exact && table->rows1[codec] && table->rowsm[codec]) {
+        a->act8 = table->act8[KQ_F32];
+        a->rows1 = table->rows1[codec];
+        a->rowsm = table->rowsm[codec];
+    }
+    uint64_t bytes = KQ_MIN(KQ_MAX(n_rows * row_bytes / TILES, TILE_LEAST), TILE_MOST);
+    a->tile_rows = (bytes / KQ_MAX(row_bytes, 1) + KQ_EXACT_ROWS) / KQ_EXACT_ROWS * KQ_EXACT_ROWS;
+    a->n_tiles = n_rows / a->tile_rows + (n_rows % a->tile_rows != 0);
+}
+
+/* Rows [first, first + n) with n <= KQ_EXACT_ROWS; y[j][r] for the row r of the matrix. */
+static void exact_rows(const matrix *a, size_t first, size_t n, const float *const *x, float *const *y, size_t m) {
+    _Alignas(64) float lanes[GROUP][KQ_EXACT_ROWS][KQ_EXACT_LANES];
+    _Alignas(64) float decoded[KQ_EXACT_ROWS][PIECE];
+    const uint8_t *row[KQ_EXACT_ROWS];
+    const float *w[KQ_EXACT_ROWS], *part[GROUP];
+    memset(lanes, 0, m * sizeof lanes[0]);
+    for (size_t i = 0; i < KQ_EXACT_ROWS; i++) { /* kernels take four rows: the last one stands in for those behind it */
+        row[i] = a->w + (first + KQ_MIN(i, n - 1)) * a->row_bytes;
+        w[i] = decoded[KQ_MIN(i, n - 1)];
+    }
+    for (size_t at = 0; at < a->n_cols; at += PIECE) {
+        size_t piece = KQ_MIN(a->n_cols - at, PIECE), offset = at / a->block_weights * a->block_bytes;
+        for (size_t i = 0; i < KQ_EXACT_ROWS; i++) {
+            if (a->as_floats) {
+                w[i] = (const float *)(const void *)(row[i] + offset);
+            } else if (i < n) {
+                a->decode(row[i] + offset, piece / a->block_weights, decoded[i]);
+            }
+        }
+        for (size_t j = 0; j < m; j++) part[j] = x[j] + at;
+        a->exact(w, part, m, piece, lanes);
+    }
+    for (size_t j = 0; j < m; j++)
+        for (size_t i = 0; i < n; i++) y[j][first + i] = kq_exact_sum(lanes[j][i]);
+}
+
+/* One tile of rows times m <= GROUP activation rows: x are kq_act8 rows in the fast mode and floats in the exact one. */
+static void tile(const matrix *a, size_t index, const void *const *x, float *const *y, size_t m) {
+    size_t first = index * a->tile_rows, n = KQ_MIN(a->tile_rows, a->n_rows - first);
+    if (a->act8) {
+        const uint8_t *w = a->w + first * a->row_bytes;
+        size_t n_blocks = a->n_cols / a->block_weights;
+        const kq_act8 *acts[KQ_ROWSM];
+        float *out[KQ_ROWSM];
+        for (size_t at = 0, count; at < m; at += count) {
+            count = KQ_MIN(m - at, KQ_ROWSM);
+            for (size_t j = 0; j < count; j++) {
+                acts[j] = x[at + j];
+                out[j] = y[at + j] + first;
+            }
+            if (count == 1) {
+                a->rows1(w, a->row_bytes, n, n_blocks, acts[0], out[0]);
+            } else {
+                a->rowsm(w, a->row_bytes, n, n_blocks, acts, out, count);
+            }
+        }
+    } else {
+        const float *rows[GROUP];
+        for (size_t j = 0; j < m; j++) rows[j] = x[j];
+        for (size_t r = 0; r < n; r += KQ_EXACT_ROWS) exact_rows(a, first + r, KQ_MIN(n - r, KQ_EXACT_ROWS), rows, y, m);
+    }
+    if (a->bias) {
+        for (size_t j = 0; j < m; j++)
+            for (size_t r = first; r < first + n; r++) y[j][r] += a->bias[r];
+    }
+}
+
+/* ---- activations --------------------------------------------------------------------------------------------------- */
+
+typedef struct convert_job {
+    kq_act8_fn *act8;
+    const float *x;
+    uint64_t ldx, n_cols;
+    kq_act8 *out;
+} convert_job;
+
+static void convert_task(void *ctx, size_t i, size_t worker) {
+    const convert_job *c = ctx;
+    (void)worker;
+    c->act8(c->x + i * c->ldx, c->n_cols, c->out + i * kq_act8_blocks(c->n_cols));
+}
+
+static void convert(const matrix *a, kq_pool *pool, const float *x, uint64_t m, uint64_t ldx, kq_act8 *out) {
+    convert_job c = {a->act8, x, ldx, a->n_cols, out};
+    kq_pool_run(m * a->n_cols > SERIAL_FLOATS ? pool : NULL, m, convert_task, &c);
+}
+
+/* Bytes of m rows of activations in the fast mode's format. */
+static bool converted_bytes(uint64_t m, uint64_t n_cols, uint64_t *bytes) {
+    return kq_mul(n_cols / KQ_ACT_WEIGHTS + 1, sizeof(kq_act8), bytes) && kq_mul(*bytes, m, bytes);
+}
+
+/* ---- y = x w^T ----------------------------------------------------------------------------------------------------- */
+
+typedef struct matmul_job {
+    matrix a;
+    const kq_matmul_args *args;
+    const kq_act8 *acts;
+} matmul_job;
+
+static void matmul_task(void *ctx, size_t i, size_t worker) {
+    const matmul_job *job = ctx;
+    const kq_matmul_args *args = job->args;
+    size_t row = kq_act8_blocks(job->a.n_cols);
+    (void)worker;
+    const void *x[GROUP];
+    float *y[GROUP];
+    for (size_t at = 0; at < args->m; at += GROUP) {
+        size_t m = KQ_MIN(args->m - at, GROUP);
+        for (size_t j = 0; j < m; j++) {
+            x[j] = job->acts ? (const void *)(job->acts + (at + j) * row) : (const void *)(args->x + (at + j) * args->ldx);
+            y[j] = args->y + (at + j) * args->ldy;
+        }
+        tile(&job->a, i, x, y, m);
+    }
+}
+
+bool kq_matmul_scratch(uint64_t m, uint64_t n_cols, int n_threads, uint64_t *bytes) {
+    (void)n_threads; /* no kernel wants any of its own */
+    return converted_bytes(m, n_cols, bytes);
+}
+
+void kq_matmul_run(const kq_cpu_table *table, kq_pool *pool, const kq_matmul_args *args, void *scratch) {
+    if (!args->m || !args->n_rows) return;
+    matmul_job job = {.args = args};
+    matrix_init(&job.a, table, args->codec, args->w, args->n_rows, args->n_cols, args->row_bytes, args->exact);
+    job.a.bias = args->bias;
+    if (job.a.act8) {
+        convert(&job.a, pool, args->x, args->m, args->ldx, scratch);
+        job.acts = scratch;
+    }
+    kq_pool_run(pool, job.a.n_tiles, matmul_task, &job);
+}
+
+/* ---- by expert ----------------------------------------------------------------------------------------------------- */
+
+/* A pair is a token and a place among its experts: t * n_used + u. Pairs are sorted by expert, by counting. */
+typedef struct gather_job {
+    matrix a; /* of one expert; w is the first's */
+    const kq_gather_args *args;
+    const kq_act8 *acts;
+    const uint64_t *pairs;   /* by expert */
+    const uint64_t *ends;    /* of each expert's pairs; the first's begin at 0 */
+    const uint64_t *touched; /* experts that have pairs */
+} gather_job;
+
+static void gather_task(void *ctx, size_t i, size_t worker) {
+    const gather_job *job = ctx;
+    const kq_gather_args *args = job->args;
+    (void)worker;
+    matrix a = job->a;
+    uint64_t expert = job->touched[i / a.n_tiles], end = job->ends[expert];
+    a.w += expert * a.n_rows * a.row_bytes;
+    size_t row = kq_act8_blocks(a.n_cols);
+    const void *x[GROUP];
+    float *y[GROUP];
+    for (uint64_t at = expert ? job->ends[expert - 1] : 0; at < end; at += GROUP) {
+        size_t m = KQ_MIN(end - at, GROUP);
+        for (size_t j = 0; j < m; j++) {
+            uint64_t pair = job->pairs[at + j], from = args->n_x == 1 ? pair / args->n_used : pair;
+            x[j] = job->acts ? (const void *)(job->acts + from * row) : (const void *)(args->x + from * a.n_cols);
+            y[j] = args->y + pair * a.n_rows;
+        }
+        tile(&a, i % a.n_tiles, x, y, m);
+    }
+}
+
+bool kq_gather_scratch(uint64_t n_experts, uint64_t n_tokens, uint64_t n_x, uint64_t n_used, uint64_t n_cols, int n_threads,
+                       uint64_t *bytes) {
+    uint64_t rows, words, pairs;
+    (void)n_threads;
+    return kq_mul(n_tokens, n_x, &rows) && converted_bytes(rows, n_cols, bytes) && kq_mul(n_tokens, n_used, &pairs) &&
+           kq_mul(n_experts, 2, &words) && kq_add(words, pairs, &words) && kq_mul(words, sizeof(uint64_t), &words) &&
+           kq_add(*bytes, words, bytes);
+}
+
+/* Sorts the pairs; those of no expert get their NaN here. Returns how many experts are touched. */
+static size_t sort_pairs(const kq_gather_args *args, uint64_t *pairs, uint64_t *ends, uint64_t *touched) {
+    uint64_t n_pairs = args->n_tokens * args->n_used;
+    memset(ends, 0, args->n_experts * sizeof *ends);
+    for (uint64_t p = 0; p < n_pairs; p++) {
+        if (args->idx[p] >= 0 && (uint64_t)args->idx[p] < args->n_experts) {
+            ends[args->idx[p]]++;
+        } else {
+            for (uint64_t r = 0; r < args->n_rows; r++) args->y[p * args->n_rows + r] = kq_bits_to_f32(0x7fc00000u);
+        }
+    }
+    size_t n_touched = 0;
+    uint64_t start = 0;
+    for (uint64_t e = 0; e < args->n_experts; e++) { /* counts become beginnings, which filling moves to the ends */
+        uint64_t count = ends[e];
+        ends[e] = start;
+        start += count;
+        if (count) touched[n_touched++] = e;
+    }
+    for (uint64_t p = 0; p < n_pairs; p++) {
+        if (args->idx[p] >= 0 && (uint64_t)args->idx[p] < args->n_experts) pairs[ends[args->idx[p]]++] = p;
+    }
+    return n_touched;
+}
+
+void kq_gather_run(const kq_cpu_table *table, kq_pool *pool, const kq_gather_args *args, void *scratch) {
+    if (!args->n_tokens || !args->n_used || !args->n_rows) return;
+    gather_job job = {.args = args};
+    matrix_init(&job.a, table, args->codec, args->w, args->n_rows, args->n_cols, args->row_bytes, args->exact);
+    uint64_t rows = args->n_tokens * args->n_x;
+    kq_act8 *acts = scratch;
+    uint64_t *touched = (uint64_t *)(acts + rows * kq_act8_blocks(args->n_cols)), *ends = touched + args->n_experts, *pairs = ends + args->n_experts;
+    job.touched = touched;
+    job.ends = ends;
+    job.pairs = pairs;
+    size_t n_touched = sort_pairs(args, pairs, ends, touched);
+    if (job.a.act8) {
+        convert(&job.a, pool, args->x, rows, args->n_cols, acts);
+        job.acts = acts;
+    }
+    kq_pool_run(pool, n_touched * job.a.n_tiles, gather_task, &job);
+}
