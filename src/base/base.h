@@ -80,10 +80,13 @@ void kq_arena_free(kq_arena *arena); /* everything in it */
 typedef struct kq_map {
     const uint8_t *data; /* page-aligned; NULL when size is 0 */
     uint64_t size;
+    uint64_t device, inode; /* which file it is, whatever it is called */
 } kq_map;
 /* Maps a regular file for reading. KQ_E_IO with the system's reason (missing, a directory, no permission). */
 kq_status kq_map_open(kq_map *out, const char *path, kq_error *err);
 void kq_map_close(kq_map *map);
+/* Whether `path` names the file that is mapped: an output must not be written over its input. False when nothing has that name. */
+bool kq_map_is(const kq_map *map, const char *path);
 
 /* ---- bounded cursor: the only way bytes of a file's header are read ------------------------------------------------- */
 

@@ -24,7 +24,7 @@ kq_status kq_map_open(kq_map *out, const char *path, kq_error *err) {
         if (p == MAP_FAILED) {
             status = kq_fail_at(err, KQ_E_IO, path, KQ_NO_OFFSET, "cannot map: %s", strerror(errno));
         } else {
-            *out = (kq_map){.data = p, .size = (uint64_t)st.st_size};
+            *out = (kq_map){.data = p, .size = (uint64_t)st.st_size, .device = (uint64_t)st.st_dev, .inode = (uint64_t)st.st_ino};
         }
     }
     close(fd);
@@ -34,4 +34,9 @@ kq_status kq_map_open(kq_map *out, const char *path, kq_error *err) {
 void kq_map_close(kq_map *map) {
     if (map->data) munmap((void *)(uintptr_t)map->data, (size_t)map->size);
     *map = (kq_map){0};
+}
+
+bool kq_map_is(const kq_map *map, const char *path) {
+    struct stat st;
+    return map->data && stat(path, &st) == 0 && (uint64_t)st.st_dev == map->device && (uint64_t)st.st_ino == map->inode;
 }
