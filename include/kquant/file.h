@@ -3,8 +3,14 @@
  * Source of the format: docs/gguf.md of the ggml repository.
  *
  * A reader trusts nothing: every count, length, product and offset is checked against the bytes that are there before
- * anything is allocated or read. A file that opens has tensors that lie wholly inside it, do not overlap, have known types
- * and whole blocks. Limits (documented constants, one test each) are below. */
+ * anything is allocated or read; time and memory are linear in the file's size. Of a file that opens it is known that
+ *   - keys and tensor names are unique, not empty and without a byte 0; strings that are values hold any bytes;
+ *   - values have a known kind, bools are 0 or 1, and no array holds arrays (the format allows them, nobody writes them:
+ *     KQ_E_UNSUPPORTED);
+ *   - tensors have known types, 1 to 4 dims, none of them 0, and whole blocks; they lie wholly inside the file, at
+ *     multiples of its alignment, and do not overlap. There may be none (a file of vocabulary), gaps between them, and
+ *     bytes behind the last.
+ * What the keys mean is not looked at, but for general.alignment and split.*. Limits (one test each) are below. */
 #ifndef KQUANT_FILE_H
 #define KQUANT_FILE_H
 
@@ -21,7 +27,7 @@ enum {
     KQ_GGUF_MAX_KEY = 65535,       /* bytes of a key */
     KQ_GGUF_MAX_KEYS = 65536,      /* metadata pairs in a file */
     KQ_GGUF_MAX_TENSORS = 1 << 20, /* tensors over all parts */
-    KQ_GGUF_MIN_ALIGNMENT = 8,
+    KQ_GGUF_MIN_ALIGNMENT = 8,     /* general.alignment is a power of two */
     KQ_GGUF_DEFAULT_ALIGNMENT = 32,
     KQ_GGUF_MAX_ALIGNMENT = 1 << 20,
     KQ_GGUF_MAX_PARTS = 9999
@@ -48,7 +54,7 @@ typedef struct kq_gguf kq_gguf;
 typedef struct kq_gguf_value {
     kq_string key;         /* also zero-terminated in `data` */
     kq_gguf_kind kind;
-    kq_gguf_kind element;  /* of an array (never an array itself: nested arrays are refused); else = kind */
+    kq_gguf_kind element;  /* of an array, never KQ_GGUF_ARRAY; else = kind */
     uint64_t count;        /* of an array; else 1 */
     uint64_t offset;       /* byte of `data` in the first part */
     uint64_t size;         /* bytes of `data` */
@@ -73,8 +79,12 @@ typedef struct kq_gguf_options {
 } kq_gguf_options;
 
 /* Opens a GGUF, all its parts when it is split (`path` may name any part: NAME-00002-of-00005.gguf). options may be NULL.
- * The result is immutable. A file that shrinks while it is mapped raises SIGBUS at the reader, as every mapping does.
- * KQ_E_IO, KQ_E_FORMAT, KQ_E_LIMIT, KQ_E_UNSUPPORTED (version, byte order, tensor type), KQ_E_MEMORY. */
+ * The result is immutable, so threads may share it; closing it ends every pointer that it gave.
+ * A file that is cut short while it is mapped raises SIGBUS where its lost bytes are touched, as every mapping does: the
+ * library cannot know, since it takes no signal from its host. A program that must outlive that handles SIGBUS itself;
+ * replacing a model by rename (as the writer below does) instead of in place never does it.
+ * KQ_E_IO, KQ_E_FORMAT, KQ_E_LIMIT, KQ_E_UNSUPPORTED (version, byte order, tensor type, nested array), KQ_E_MEMORY;
+ * KQ_E_MODEL when split.* keys have an impossible kind or value. A part that is missing is KQ_E_FORMAT. */
 KQ_API KQ_MUST_CHECK kq_status kq_gguf_open(kq_gguf **out, const char *path, const kq_gguf_options *options, kq_error *err);
 /* The same for a whole unsplit file in memory, which must outlive the result; `name` is used in errors. */
 KQ_API KQ_MUST_CHECK kq_status kq_gguf_open_memory(kq_gguf **out, const void *data, size_t size, const char *name,
@@ -82,10 +92,12 @@ KQ_API KQ_MUST_CHECK kq_status kq_gguf_open_memory(kq_gguf **out, const void *da
 KQ_API void kq_gguf_close(kq_gguf *g);
 
 KQ_API const char *kq_gguf_path(const kq_gguf *g);          /* of the first part */
-KQ_API uint32_t kq_gguf_version(const kq_gguf *g);
-KQ_API uint32_t kq_gguf_parts(const kq_gguf *g);
+KQ_API uint32_t kq_gguf_version(const kq_gguf *g);          /* of the first part */
+KQ_API uint32_t kq_gguf_parts(const kq_gguf *g);            /* files; 1 when it is not split */
 KQ_API uint64_t kq_gguf_file_bytes(const kq_gguf *g);       /* over all parts */
-KQ_API uint64_t kq_gguf_alignment(const kq_gguf *g);
+KQ_API uint64_t kq_gguf_alignment(const kq_gguf *g);        /* the smallest of the parts': every tensor's offset is a multiple */
+/* Whether `path` names one of the files that are open here, by whatever name or link: ask before writing there. */
+KQ_API bool kq_gguf_is_file(const kq_gguf *g, const char *path);
 
 KQ_API size_t kq_gguf_n_values(const kq_gguf *g);
 KQ_API const kq_gguf_value *kq_gguf_value_at(const kq_gguf *g, size_t i); /* in file order; NULL beyond the end */
@@ -95,8 +107,9 @@ KQ_API size_t kq_gguf_n_tensors(const kq_gguf *g);
 KQ_API const kq_gguf_tensor *kq_gguf_tensor_at(const kq_gguf *g, size_t i); /* in file order, part by part */
 KQ_API const kq_gguf_tensor *kq_gguf_tensor_find(const kq_gguf *g, const char *name);
 
-/* Typed readers. A missing key is KQ_E_MODEL unless the name has _or: then *out = fallback and KQ_OK. A key of another
- * kind is KQ_E_MODEL, with key, kind and value in the text. Integers of any width and sign are accepted where they fit. */
+/* Typed readers. A missing key is KQ_E_MODEL unless the name has _or: then *out = fallback and KQ_OK (a fallback is not
+ * checked against min and max). A key of another kind or out of range is KQ_E_MODEL, with key, value and limit in the text.
+ * u64 takes integers of any width and sign that are within [min, max], f32 also takes f64; bools are no integers. */
 KQ_API KQ_MUST_CHECK kq_status kq_gguf_get_u64(const kq_gguf *g, const char *key, uint64_t min, uint64_t max, uint64_t *out, kq_error *err);
 KQ_API KQ_MUST_CHECK kq_status kq_gguf_get_u64_or(const kq_gguf *g, const char *key, uint64_t fallback, uint64_t min, uint64_t max,
                                                   uint64_t *out, kq_error *err);
@@ -107,8 +120,8 @@ KQ_API KQ_MUST_CHECK kq_status kq_gguf_get_bool_or(const kq_gguf *g, const char 
 KQ_API KQ_MUST_CHECK kq_status kq_gguf_get_string(const kq_gguf *g, const char *key, kq_string *out, kq_error *err);
 KQ_API KQ_MUST_CHECK kq_status kq_gguf_get_string_or(const kq_gguf *g, const char *key, const char *fallback, kq_string *out, kq_error *err);
 
-/* Elements of a value. kq_gguf_element_* take i < value->count and a matching kind (integer of any width / f32 or f64 / string);
- * they return false otherwise. Strings are found in O(1) from the previous index, so walk arrays forwards with an iterator: */
+/* Elements. A value that is no array is one element. All return false, and leave *out alone, when `value` is NULL, when i is
+ * beyond its count, or when its kind is another. An array of strings has no index: it is walked forwards. */
 typedef struct kq_gguf_strings { /* walks an array of strings; made by kq_gguf_strings_of */
     const kq_gguf_value *value;
     uint64_t next;               /* index of the next element */
@@ -117,24 +130,29 @@ typedef struct kq_gguf_strings { /* walks an array of strings; made by kq_gguf_s
 KQ_API kq_gguf_strings kq_gguf_strings_of(const kq_gguf_value *value);
 KQ_API bool kq_gguf_strings_next(kq_gguf_strings *it, kq_string *out); /* false at the end, or if value is no array of strings */
 KQ_API bool kq_gguf_element_i64(const kq_gguf_value *value, uint64_t i, int64_t *out);  /* integers and bool; u64 above INT64_MAX: false */
-KQ_API bool kq_gguf_element_f64(const kq_gguf_value *value, uint64_t i, double *out);   /* f32, f64 and integers */
+KQ_API bool kq_gguf_element_f64(const kq_gguf_value *value, uint64_t i, double *out);   /* f32, f64 and integers, rounded */
 KQ_API bool kq_gguf_scalar_string(const kq_gguf_value *value, kq_string *out);          /* a single string */
 
 /* ---- writing ------------------------------------------------------------------------------------------------------ */
 
 /* Collects metadata and tensors, then writes version 3 in one pass. The file appears under its name only when complete:
- * temporary file beside it, fsync, rename. Names and values are copied; tensor data is borrowed until kq_gguf_writer_finish,
- * or produced piece by piece by a callback. One thread at a time. */
+ * temporary file beside it (NAME.part-...), fsync, rename. So the target may even be a model that is open for reading, which
+ * keeps its old bytes; but a user who names his input as output has made a mistake: refuse it with kq_gguf_is_file.
+ * Names and values are copied; tensor data is borrowed until kq_gguf_writer_finish, or produced piece by piece by a callback.
+ * One thread at a time. A process whose file size is limited (RLIMIT_FSIZE) should ignore SIGXFSZ to get KQ_E_IO instead. */
 typedef struct kq_gguf_writer kq_gguf_writer;
-/* Writes the tensor's `bytes` bytes through `put`; return what `put` returned when it failed. */
+/* Writes exactly the tensor's bytes through `put`, in pieces of any size; return what `put` returned when it failed. */
 typedef kq_status (*kq_gguf_produce)(void *ctx, kq_status (*put)(void *sink, const void *data, size_t size, kq_error *err), void *sink,
                                      kq_error *err);
 
+/* Makes the temporary file, so a directory that cannot be written to is known at once. A symbolic link is followed.
+ * KQ_E_IO (also when the target is no regular file), KQ_E_MEMORY. */
 KQ_API KQ_MUST_CHECK kq_status kq_gguf_writer_open(kq_gguf_writer **out, const char *path, const kq_gguf_options *options, kq_error *err);
 /* Drops an unfinished file. */
 KQ_API void kq_gguf_writer_close(kq_gguf_writer *w);
-/* Adds one value, replacing a key that is there. `data` is laid out as in kq_gguf_value (which may be passed field by field).
- * KQ_E_ARGUMENT: a kind, count or size that do not agree. */
+/* Adds one value, replacing a key that is there. `data` is laid out as in kq_gguf_value (which may be passed field by field:
+ * key.data, kind, element, count, data, size). general.alignment is obeyed.
+ * KQ_E_ARGUMENT: kind, element, count and size do not agree. */
 KQ_API KQ_MUST_CHECK kq_status kq_gguf_writer_value(kq_gguf_writer *w, const char *key, kq_gguf_kind kind, kq_gguf_kind element,
                                                     uint64_t count, const void *data, size_t size, kq_error *err);
 KQ_API KQ_MUST_CHECK kq_status kq_gguf_writer_u32(kq_gguf_writer *w, const char *key, uint32_t value, kq_error *err);
@@ -145,7 +163,8 @@ KQ_API KQ_MUST_CHECK kq_status kq_gguf_writer_string(kq_gguf_writer *w, const ch
 KQ_API KQ_MUST_CHECK kq_status kq_gguf_writer_tensor(kq_gguf_writer *w, const char *name, kq_codec codec, uint32_t n_dims,
                                                      const uint64_t *dims, const void *data, kq_gguf_produce produce, void *ctx,
                                                      kq_error *err);
-/* Writes everything and renames the file into place. After a failure nothing is left behind and the target is untouched. */
+/* Writes everything and renames the file into place; the disk space is taken first. After a failure nothing is left behind and
+ * the target is untouched (but for one case: the directory cannot be synced after the renaming). Once only; then close. */
 KQ_API KQ_MUST_CHECK kq_status kq_gguf_writer_finish(kq_gguf_writer *w, kq_error *err);
 
 #ifdef __cplusplus

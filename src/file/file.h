@@ -31,8 +31,14 @@ struct kq_gguf {
     uint32_t version;      /* of the first part */
 };
 
-/* Opens one file, whatever it says about being a part of several. */
-kq_status kq_gguf_open_part(kq_gguf **out, const char *path, const kq_allocator *a, kq_error *err);
+/* Reads one file's bytes, whatever it says about being a part of several. Takes *map over, also when it fails (empty when the
+ * bytes are the caller's); `path` is for errors. */
+kq_status kq_gguf_read(kq_gguf **out, const char *path, kq_map *map, const uint8_t *data, uint64_t size, const kq_allocator *a,
+                       kq_error *err);
+
+/* From name, n_dims, dims and a type number: codec, weights, bytes, and 1 in the dims beyond n_dims. The text of a failure names
+ * the tensor; its status is the reader's. */
+kq_status kq_gguf_measure(kq_gguf_tensor *t, uint32_t type, kq_error *err);
 
 /* Bytes of one element; 0 for strings, arrays and numbers that are no kind. */
 uint32_t kq_gguf_kind_bytes(uint32_t kind);

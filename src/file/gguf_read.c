@@ -187,54 +187,44 @@ static kq_status read_values(reader *r, uint64_t n) {
 
 /* ---- tensors ------------------------------------------------------------------------------------------------------ */
 
-static const kq_codec_info *describe(uint32_t type) {
-#define KQ_CODEC(id, LABEL, number, weights, bytes) {KQ_##LABEL, #id, #LABEL, weights, bytes, true},
-#define KQ_PLAIN(id, LABEL, number, weights, bytes) {KQ_##LABEL, #id, #LABEL, weights, bytes, false},
-    static const kq_codec_info rows[] = {
-#include "codec/codecs.def"
-    };
-    for (size_t i = 0; i < KQ_COUNT(rows); i++) {
-        if ((uint32_t)rows[i].codec == type) return &rows[i];
-    }
-    return NULL;
-}
-
-/* Shape, type and sizes; weights and bytes are exact when this returns. */
-static kq_status read_shape(reader *r, kq_gguf_tensor *t) {
-    uint64_t at = r->c.at;
-    uint32_t type;
-    if (!kq_cursor_u32(&r->c, &t->n_dims)) return REFUSE(r, KQ_E_FORMAT, at, "tensor '%s': the file ends before its shape", KQ_SHOW(t->name));
+kq_status kq_gguf_measure(kq_gguf_tensor *t, uint32_t type, kq_error *err) {
     if (t->n_dims < 1 || t->n_dims > KQ_GGUF_MAX_DIMS) {
-        return REFUSE(r, KQ_E_FORMAT, at, "tensor '%s': n_dims is %u, must be 1 to %d", KQ_SHOW(t->name), t->n_dims, KQ_GGUF_MAX_DIMS);
+        return kq_fail(err, KQ_E_FORMAT, "tensor '%s': n_dims is %u, must be 1 to %d", KQ_SHOW(t->name), t->n_dims, KQ_GGUF_MAX_DIMS);
     }
     t->weights = 1;
-    for (uint32_t d = 0; d < KQ_GGUF_MAX_DIMS; d++) {
-        t->dims[d] = 1;
-        if (d >= t->n_dims) continue;
-        at = r->c.at;
-        if (!kq_cursor_u64(&r->c, &t->dims[d])) {
-            return REFUSE(r, KQ_E_FORMAT, at, "tensor '%s': the file ends before dim %u of %u", KQ_SHOW(t->name), d, t->n_dims);
-        }
-        if (t->dims[d] == 0) return REFUSE(r, KQ_E_FORMAT, at, "tensor '%s': dim %u is 0, must be at least 1", KQ_SHOW(t->name), d);
+    for (uint32_t d = 0; d < t->n_dims; d++) {
+        if (t->dims[d] == 0) return kq_fail(err, KQ_E_FORMAT, "tensor '%s': dim %u is 0, must be at least 1", KQ_SHOW(t->name), d);
         if (!kq_mul(t->weights, t->dims[d], &t->weights)) {
-            return REFUSE(r, KQ_E_FORMAT, at, "tensor '%s': dim %u is %llu, the product of the dims is over 2^64 - 1", KQ_SHOW(t->name), d,
-                          (ull)t->dims[d]);
+            return kq_fail(err, KQ_E_FORMAT, "tensor '%s': dim %u is %llu, the product of the dims is over 2^64 - 1", KQ_SHOW(t->name), d,
+                           (ull)t->dims[d]);
         }
     }
-    at = r->c.at;
-    if (!kq_cursor_u32(&r->c, &type)) return REFUSE(r, KQ_E_FORMAT, at, "tensor '%s': the file ends before its type", KQ_SHOW(t->name));
-    const kq_codec_info *info = describe(type);
-    if (!info) return REFUSE(r, KQ_E_UNSUPPORTED, at, "tensor '%s': its type is %u, which is none that is known", KQ_SHOW(t->name), type);
+    for (uint32_t d = t->n_dims; d < KQ_GGUF_MAX_DIMS; d++) t->dims[d] = 1;
+    const kq_codec_info *info = kq_codec_describe(type);
+    if (!info) return kq_fail(err, KQ_E_UNSUPPORTED, "tensor '%s': its type is %u, which is none that is known", KQ_SHOW(t->name), type);
     t->codec = info->codec;
     if (t->dims[0] % info->block_weights) {
-        return REFUSE(r, KQ_E_FORMAT, at, "tensor '%s': dim 0 is %llu, no multiple of the %u weights in a block of %s", KQ_SHOW(t->name),
-                      (ull)t->dims[0], info->block_weights, info->name);
+        return kq_fail(err, KQ_E_FORMAT, "tensor '%s': dim 0 is %llu, no multiple of the %u weights in a block of %s", KQ_SHOW(t->name),
+                       (ull)t->dims[0], info->block_weights, info->name);
     }
     if (!kq_mul(t->weights / info->block_weights, info->block_bytes, &t->bytes)) {
-        return REFUSE(r, KQ_E_FORMAT, at, "tensor '%s': %llu weights of %s are over 2^64 - 1 bytes", KQ_SHOW(t->name), (ull)t->weights,
-                      info->name);
+        return kq_fail(err, KQ_E_FORMAT, "tensor '%s': %llu weights of %s are over 2^64 - 1 bytes", KQ_SHOW(t->name), (ull)t->weights,
+                       info->name);
     }
     return KQ_OK;
+}
+
+static kq_status read_shape(reader *r, kq_gguf_tensor *t) {
+    uint64_t at = r->c.at;
+    uint32_t type = 0;
+    bool there = kq_cursor_u32(&r->c, &t->n_dims), sane = t->n_dims >= 1 && t->n_dims <= KQ_GGUF_MAX_DIMS;
+    if (there && sane) { /* otherwise kq_gguf_measure says what is wrong */
+        for (uint32_t d = 0; there && d < t->n_dims; d++) there = kq_cursor_u64(&r->c, &t->dims[d]);
+        there = there && kq_cursor_u32(&r->c, &type);
+    }
+    if (!there) return REFUSE(r, KQ_E_FORMAT, at, "tensor '%s': the file ends inside its shape", KQ_SHOW(t->name));
+    kq_status status = kq_gguf_measure(t, type, r->err);
+    return status ? REFUSE(r, status, at, "%s", r->err ? r->err->text : "") : KQ_OK;
 }
 
 static kq_status read_tensors(reader *r, uint64_t n, uint64_t alignment) {
@@ -391,8 +381,8 @@ static kq_status read_file(reader *r) {
     KQ_TRY(read_version(r));
     kq_cursor_u64(&r->c, &n_tensors); /* the header's 24 bytes are there */
     kq_cursor_u64(&r->c, &n_kv);
-    KQ_TRY(check_count(r, 16, "n_kv", n_kv, MIN_PAIR_BYTES, KQ_GGUF_MAX_KEYS));
     KQ_TRY(check_count(r, 8, "n_tensors", n_tensors, MIN_TENSOR_BYTES, KQ_GGUF_MAX_TENSORS));
+    KQ_TRY(check_count(r, 16, "n_kv", n_kv, MIN_PAIR_BYTES, KQ_GGUF_MAX_KEYS));
     KQ_TRY(read_values(r, n_kv));
     KQ_TRY(read_alignment(r, &part->alignment));
     KQ_TRY(check_count(r, 8, "n_tensors", n_tensors, MIN_TENSOR_BYTES, KQ_GGUF_MAX_TENSORS));
@@ -401,9 +391,9 @@ static kq_status read_file(reader *r) {
     return check_overlaps(r);
 }
 
-/* Takes *map over, also when it fails. */
-static kq_status open_bytes(kq_gguf **out, const char *path, kq_map *map, const uint8_t *data, uint64_t size, const kq_allocator *a,
-                            kq_error *err) {
+kq_status kq_gguf_read(kq_gguf **out, const char *path, kq_map *map, const uint8_t *data, uint64_t size, const kq_allocator *a,
+                       kq_error *err) {
+    *out = NULL;
     kq_gguf *g = kq_alloc(a, 1, sizeof *g);
     if (!g) {
         kq_map_close(map);
@@ -411,11 +401,11 @@ static kq_status open_bytes(kq_gguf **out, const char *path, kq_map *map, const 
     }
     g->allocator = *a;
     kq_arena_init(&g->arena, a);
-    kq_status status = KQ_E_MEMORY;
     char *copy = kq_arena_string(&g->arena, path, strlen(path));
+    kq_status status = KQ_OK;
     if (!copy || !kq_grow(a, &g->parts, &g->parts_capacity, 1, sizeof *g->parts)) {
         kq_map_close(map);
-        (void)kq_fail_memory(err, strlen(path) + sizeof *g->parts, "an open GGUF");
+        status = kq_fail_memory(err, strlen(path) + sizeof *g->parts, "an open GGUF");
     } else {
         g->parts[0] = (kq_gguf_part){.path = copy, .map = *map, .data = data, .size = size};
         g->n_parts = 1;
@@ -428,25 +418,6 @@ static kq_status open_bytes(kq_gguf **out, const char *path, kq_map *map, const 
     }
     *out = g;
     return KQ_OK;
-}
-
-kq_status kq_gguf_open_part(kq_gguf **out, const char *path, const kq_allocator *a, kq_error *err) {
-    *out = NULL;
-    kq_map map;
-    KQ_TRY(kq_map_open(&map, path, err));
-    return open_bytes(out, path, &map, map.data, map.size, a, err);
-}
-
-kq_status kq_gguf_open_memory(kq_gguf **out, const void *data, size_t size, const char *name, const kq_gguf_options *options,
-                              kq_error *err) {
-    if (!out) return kq_fail(err, KQ_E_ARGUMENT, "kq_gguf_open_memory: out is NULL");
-    *out = NULL;
-    if (!data && size) return kq_fail(err, KQ_E_ARGUMENT, "kq_gguf_open_memory: data is NULL and size is %zu", size);
-    kq_gguf_options o;
-    kq_options_read(&o, sizeof o, options);
-    kq_allocator a = kq_allocator_of(o.allocator);
-    kq_map none = {0};
-    return open_bytes(out, name ? name : "(memory)", &none, data, size, &a, err);
 }
 
 void kq_gguf_close(kq_gguf *g) {

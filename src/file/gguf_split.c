@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Opens a model from disk: one file, or all the files of a split one, whichever of them is named. A part of a split model is
- * itself a GGUF that says
+/* Opens a model: one file or bytes in memory, or all the files of a split one, whichever of them is named. A part of a split
+ * model is itself a GGUF that says
  *   split.no             its place, from 0      NAME-00001-of-00003.gguf has no 0, count 3
  *   split.count          how many parts         (0 or 1: not split)
  *   split.tensors.count  tensors in all parts
@@ -42,6 +42,13 @@ static char *part_path(kq_arena *arena, const char *path, uint64_t no) {
     return other;
 }
 
+static kq_status open_part(kq_gguf **out, const char *path, const kq_allocator *a, kq_error *err) {
+    kq_map map;
+    *out = NULL;
+    KQ_TRY(kq_map_open(&map, path, err));
+    return kq_gguf_read(out, path, &map, map.data, map.size, a, err);
+}
+
 /* Moves the mapping and the tensors of part `no` to the model. */
 static kq_status adopt(kq_gguf *g, kq_gguf *part, const char *path, kq_error *err) {
     size_t n = g->n_tensors + part->n_tensors; /* both at most KQ_GGUF_MAX_TENSORS */
@@ -79,7 +86,7 @@ static kq_status add_part(kq_gguf *g, const split *whole, uint64_t no, kq_error 
         return kq_fail_at(err, KQ_E_FORMAT, path, KQ_NO_OFFSET, "part %llu of %llu is missing", (ull)no + 1, (ull)whole->count);
     }
     kq_gguf *part;
-    KQ_TRY(kq_gguf_open_part(&part, path, &g->allocator, err));
+    KQ_TRY(open_part(&part, path, &g->allocator, err));
     split s;
     kq_status status = read_split(part, &s, err);
     if (!status && (s.count != whole->count || s.no != no || s.tensors != whole->tensors)) {
@@ -97,7 +104,7 @@ static kq_status add_part(kq_gguf *g, const split *whole, uint64_t no, kq_error 
 
 static kq_status open_whole(kq_gguf **out, const char *path, const kq_allocator *a, kq_error *err) {
     split s;
-    KQ_TRY(kq_gguf_open_part(out, path, a, err));
+    KQ_TRY(open_part(out, path, a, err));
     KQ_TRY(read_split(*out, &s, err));
     if (s.count <= 1) return KQ_OK;
     if (!is_part_path(path, &s)) {
@@ -110,7 +117,7 @@ static kq_status open_whole(kq_gguf **out, const char *path, const kq_allocator 
         if (!first) return kq_fail_memory(err, strlen(path) + 1, "a path");
         if (access(first, F_OK)) return kq_fail_at(err, KQ_E_FORMAT, first, KQ_NO_OFFSET, "part 1 of %llu is missing", (ull)s.count);
         kq_gguf *named = *out;
-        kq_status status = kq_gguf_open_part(out, first, a, err);
+        kq_status status = open_part(out, first, a, err);
         split given = s;
         if (!status) status = read_split(*out, &s, err);
         if (!status && (s.no != 0 || s.count != given.count)) {
@@ -137,6 +144,29 @@ kq_status kq_gguf_open(kq_gguf **out, const char *path, const kq_gguf_options *o
     kq_options_read(&o, sizeof o, options);
     kq_allocator a = kq_allocator_of(o.allocator);
     kq_status status = open_whole(out, path, &a, err);
+    if (status) {
+        kq_gguf_close(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+kq_status kq_gguf_open_memory(kq_gguf **out, const void *data, size_t size, const char *name, const kq_gguf_options *options,
+                              kq_error *err) {
+    if (!out) return kq_fail(err, KQ_E_ARGUMENT, "kq_gguf_open_memory: out is NULL");
+    *out = NULL;
+    if (!data && size) return kq_fail(err, KQ_E_ARGUMENT, "kq_gguf_open_memory: data is NULL and size is %zu", size);
+    kq_gguf_options o;
+    kq_options_read(&o, sizeof o, options);
+    kq_allocator a = kq_allocator_of(o.allocator);
+    kq_map none = {0};
+    split s;
+    KQ_TRY(kq_gguf_read(out, name ? name : "(memory)", &none, data, size, &a, err));
+    kq_status status = read_split(*out, &s, err);
+    if (!status && s.count > 1) {
+        status = kq_fail_at(err, KQ_E_UNSUPPORTED, kq_gguf_path(*out), kq_gguf_find(*out, "split.count")->offset,
+                            "key 'split.count' is %llu, but a split model cannot be opened from memory", (ull)s.count);
+    }
     if (status) {
         kq_gguf_close(*out);
         *out = NULL;

@@ -32,6 +32,13 @@ uint64_t kq_gguf_alignment(const kq_gguf *g) {
     return least;
 }
 
+bool kq_gguf_is_file(const kq_gguf *g, const char *path) {
+    for (size_t i = 0; i < g->n_parts; i++) {
+        if (kq_map_is(&g->parts[i].map, path)) return true;
+    }
+    return false;
+}
+
 size_t kq_gguf_n_values(const kq_gguf *g) { return g->n_values; }
 const kq_gguf_value *kq_gguf_value_at(const kq_gguf *g, size_t i) { return i < g->n_values ? &g->values[i] : NULL; }
 
