@@ -13,7 +13,8 @@ PREFIX = /usr/local
 jobs := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 generator := $(if $(shell command -v ninja),Ninja,Unix Makefiles)
 # $(call configure,FOLDER,PRESET,OPTIONS): the generator is chosen when the folder is new.
-configure = cmake --preset $(2) -B $(1) $(if $(wildcard $(1)/CMakeCache.txt),,-G "$(generator)") -DKQ_WERROR=$(KQ_WERROR) $(3) >&2
+configure = mkdir -p $(1) && cmake --preset $(2) -B $(1) $(if $(wildcard $(1)/CMakeCache.txt),,-G "$(generator)") \
+    -DKQ_WERROR=$(KQ_WERROR) $(3) >$(1)/configure.log
 compile = cmake --build $(1) --parallel $(jobs) >&2
 ctest = ctest --test-dir $(1) --parallel $(jobs) --output-on-failure
 
