@@ -71,9 +71,13 @@ typedef struct kq_exec {
     void *scratch;              /* kq_exec_scratch bytes, shared by all steps, overwritten by each */
 } kq_exec;
 
-/* One function an operation of ops.def, in op_NAME.c (or a file that holds a few close relatives). */
-typedef void kq_op_fn(const kq_exec *x, const kq_step *step);
-#define KQ_OP(name, signature, attributes) kq_op_fn kq_cpu_##name;
+/* One of these an operation of ops.def, in op_NAME.c (or a file that holds a few close relatives). */
+typedef struct kq_cpu_op {
+    void (*run)(const kq_exec *x, const kq_step *step);
+    /* The scratch that run needs; false on overflow. NULL: none. Dimensions may be smaller when it runs, never larger. */
+    bool (*scratch)(const kq_tensor *slots, const kq_step *step, int n_threads, uint64_t *bytes);
+} kq_cpu_op;
+#define KQ_OP(name, signature, attributes) extern const kq_cpu_op kq_cpu_##name;
 #include "program/ops.def"
 
 /* The most scratch that any step of these needs; `slots` bound at their largest sizes. False on overflow. */
