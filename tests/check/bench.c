@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/* Timing of kernels: weights that stay in the L2 cache, and weights that come from memory, beside what this machine reads when it
+ * does nothing else. Medians of several runs; the roof is measured again before every kernel, because neighbours come and go. */
+#include "check.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+enum { COLS = 4096, RUNS = 7, CACHED = 512 << 10 };
+
+static uint8_t *memory;
+static size_t memory_bytes;
+static kq_act8 *acts;
+static float *floats, *results;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values) {
+    qsort(values, RUNS, sizeof *values, by_value);
+    return values[RUNS / 2];
+}
+
+static volatile uint64_t sink;
+
+/* Seconds to read n bytes, with a prefetch so far ahead. */
+static double read_time(const uint8_t *p, size_t n, size_t ahead) {
+    double start = now();
+    uint64_t a = 0, b = 0, c = 0, d = 0;
+    const uint64_t *w = (const uint64_t *)(const void *)p;
+    for (size_t i = 0; i < n / 8; i += 16) {
+        __builtin_prefetch(p + i * 8 + ahead);
+        __builtin_prefetch(p + i * 8 + ahead + 64);
+        for (size_t k = 0; k < 16; k += 4) {
+            a ^= w[i + k];
+            b ^= w[i + k + 1];
+            c ^= w[i + k + 2];
+            d ^= w[i + k + 3];
+        }
+    }
+    sink = a ^ b ^ c ^ d;
+    return now() - start;
+}
+
+/* The best of what simple reading loops reach, in GB/s. */
+static double roof(const uint8_t *p, size_t n) {
+    double least = 1e9;
+    for (size_t ahead = 0; ahead <= 8192; ahead = ahead ? ahead * 2 : 512) least = KQ_MIN(least, read_time(p, n, ahead));
+    return (double)n / least * 1e-9;
+}
+
+void bench_start(size_t megabytes) {
+    memory_bytes = KQ_MAX(megabytes, 4) << 20;
+    memory = aligned_alloc(4096, memory_bytes);
+    acts = aligned_alloc(64, KQ_ROWSM * kq_act8_blocks(COLS) * sizeof *acts);
+    floats = aligned_alloc(64, KQ_ROWSM * COLS * sizeof *floats);
+    results = aligned_alloc(64, memory_bytes);
+    if (!memory || !acts || !floats || !results) {
+        fprintf(stderr, "check: no memory for %zu MB\n", megabytes);
+        exit(1);
+    }
+    random_start(1, "bench");
+    make_floats(FLOATS_GAUSSIAN, floats, KQ_ROWSM * COLS);
+    for (size_t j = 0; j < KQ_ROWSM; j++) kq_act8_f32_generic(floats + j * COLS, COLS, acts + j * kq_act8_blocks(COLS));
+    memset(memory, 1, memory_bytes);
+    printf("%zu MB from memory, %d KB in cache, rows of %d weights, one thread, medians of %d\n", memory_bytes >> 20, CACHED >> 10, COLS, RUNS);
+    printf("%-32s %2s %12s %10s %12s %10s %8s\n", "kernel", "m", "cache GB/s", "ns/weight", "memory GB/s", "ns/weight", "of roof");
+}
+
+/* One pass of a kernel over `rows` rows of `row_bytes` at p. */
+static void pass(const kq_kernel *k, const kq_codec_info *c, const uint8_t *p, size_t row_bytes, size_t rows, size_t m) {
+    const kq_act8 *x[KQ_ROWSM];
+    const float *xf[KQ_ROWSM];
+    float *y[KQ_ROWSM];
+    for (size_t j = 0; j < m; j++) {
+        x[j] = acts + j * kq_act8_blocks(COLS);
+        xf[j] = floats + j * COLS;
+        y[j] = results + j * rows;
+    }
+    size_t n_blocks = COLS / c->block_weights;
+    switch (k->op) {
+    case KQ_KERNEL_decode:
+        for (size_t r = 0; r < rows; r++) ((kq_decode_fn *)k->fn)(p + r * row_bytes, n_blocks, results);
+        break;
+    case KQ_KERNEL_exact:
+        for (size_t r = 0; r + KQ_EXACT_ROWS <= rows; r += KQ_EXACT_ROWS) {
+            const float *w[KQ_EXACT_ROWS];
+            for (size_t i = 0; i < KQ_EXACT_ROWS; i++) w[i] = (const float *)(const void *)(p + (r + i) * row_bytes);
+            ((kq_exact_fn *)k->fn)(w, xf, m, COLS, (float(*)[KQ_EXACT_ROWS][KQ_EXACT_LANES])results);
+        }
+        break;
+    case KQ_KERNEL_act8:
+        for (size_t r = 0; r < rows; r++) ((kq_act8_fn *)k->fn)((const float *)(const void *)(p + r * row_bytes), COLS, (kq_act8 *)(void *)results);
+        break;
+    case KQ_KERNEL_rows1: ((kq_rows1_fn *)k->fn)(p, row_bytes, rows, n_blocks, x[0], y[0]); break;
+    case KQ_KERNEL_rowsm: ((kq_rowsm_fn *)k->fn)(p, row_bytes, rows, n_blocks, x, y, m); break;
+    case KQ_N_KERNEL_OPS: break;
+    }
+}
+
+static void fill(const kq_codec_info *c, size_t bytes) {
+    size_t unit = c->block_bytes * (COLS / c->block_weights) * 16, have = KQ_MIN(unit, bytes); /* sixteen rows, over and over */
+    if (c->codec == KQ_F32) {
+        make_floats(FLOATS_GAUSSIAN, (float *)(void *)memory, have / sizeof(float));
+    } else {
+        make_weights(c, WEIGHTS_EVEN, memory, have / c->block_bytes);
+    }
+    for (; have < bytes; have *= 2) memcpy(memory + have, memory, KQ_MIN(have, bytes - have));
+}
+
+static void bench_m(const kq_kernel *k, const kq_codec_info *c, size_t m) {
+    size_t row_bytes = COLS / c->block_weights * c->block_bytes, cached_rows = CACHED / row_bytes / 4 * 4, rows = memory_bytes / row_bytes / 4 * 4;
+    double cached[RUNS], far[RUNS], best = 0;
+    size_t repeats = KQ_MAX((size_t)16 << 20, m) / (cached_rows * row_bytes);
+    for (int run = -1; run < RUNS; run++) { /* the first is to warm up */
+        double start = now();
+        for (size_t i = 0; i < repeats; i++) pass(k, c, memory, row_bytes, cached_rows, m);
+        if (run >= 0) cached[run] = (now() - start) / (double)repeats;
+    }
+    for (int run = 0; run < RUNS; run++) {
+        best = KQ_MAX(best, roof(memory, KQ_MIN(memory_bytes, (size_t)128 << 20)));
+        double start = now();
+        pass(k, c, memory, row_bytes, rows, m);
+        far[run] = now() - start;
+    }
+    double near_bytes = (double)(cached_rows * row_bytes), far_bytes = (double)(rows * row_bytes), per_row = (double)(COLS * m);
+    double t = median(cached), u = median(far);
+    printf("%-32s %2zu %12.1f %10.4f %12.1f %10.4f %6.0f %% of %.1f\n", k->name, m, near_bytes / t * 1e-9, t * 1e9 / ((double)cached_rows * per_row),
+           far_bytes / u * 1e-9, u * 1e9 / ((double)rows * per_row), 100 * far_bytes / u * 1e-9 / best, best);
+}
+
+void bench_kernel(const kq_kernel *k) {
+    const kq_codec_info *c = kq_codec_describe(k->codec);
+    case_name("%s: bench", k->name);
+    fill(c, memory_bytes);
+    if (k->op == KQ_KERNEL_rowsm || k->op == KQ_KERNEL_exact) {
+        for (size_t m = k->op == KQ_KERNEL_exact ? 1 : 2; m <= KQ_ROWSM; m *= 2) bench_m(k, c, m);
+    } else {
+        bench_m(k, c, 1);
+    }
+}
