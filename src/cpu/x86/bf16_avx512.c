@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* bfloat16 weights. */
+#include "cpu/kernels.h"
+
+#include <immintrin.h>
+
+static inline __m512 widen(__m256i v) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16)); }
+
+void kq_decode_bf16_avx512(const void *src, size_t n_blocks, float *dst) {
+    const uint8_t *at = src;
+    size_t i = 0;
+    for (; i + 16 <= n_blocks; i += 16) _mm512_storeu_ps(dst + i, widen(_mm256_loadu_si256((const __m256i *)(const void *)(at + 2 * i))));
+    if (i == n_blocks) return;
+    __mmask16 rest = (__mmask16)((1u << (n_blocks - i)) - 1);
+    _mm512_mask_storeu_ps(dst + i, rest, widen(_mm256_maskz_loadu_epi16(rest, at + 2 * i)));
+}
