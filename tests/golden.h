@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* For tests: files of tests/golden, and of the shared data that a user of the project need not have ($KQ_SHARED, or ../shared). */
+#ifndef KQ_TESTS_GOLDEN_H
+#define KQ_TESTS_GOLDEN_H
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Ends the test program: for what no test is about. */
+static inline void golden_die(const char *what, const char *path) {
+    fprintf(stderr, "%s: %s\n", path, what);
+    exit(1);
+}
+
+static inline uint8_t *golden_read_file(const char *path, size_t *size) {
+    FILE *f = fopen(path, "rb");
+    if (!f) return NULL;
+    long n = fseek(f, 0, SEEK_END) ? -1 : ftell(f);
+    uint8_t *data = n < 0 ? NULL : malloc((size_t)n + 1);
+    if (!data || fseek(f, 0, SEEK_SET) || fread(data, 1, (size_t)n, f) != (size_t)n) golden_die("cannot be read", path);
+    data[n] = 0;
+    fclose(f);
+    *size = (size_t)n;
+    return data;
+}
+
+/* A file of tests/golden, always there. free() the bytes; a zero follows them. */
+__attribute__((format(printf, 2, 3))) static inline uint8_t *golden_read(size_t *size, const char *format, ...) {
+    char path[1024];
+    int n = snprintf(path, sizeof path, "%s/tests/golden/", KQ_SOURCE_DIR);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(path + n, sizeof path - (size_t)n, format, args);
+    va_end(args);
+    uint8_t *data = golden_read_file(path, size);
+    if (!data) golden_die("is missing", path);
+    return data;
+}
+
+__attribute__((format(printf, 1, 2))) static inline FILE *golden_open(const char *format, ...) {
+    char path[1024];
+    int n = snprintf(path, sizeof path, "%s/tests/golden/", KQ_SOURCE_DIR);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(path + n, sizeof path - (size_t)n, format, args);
+    va_end(args);
+    FILE *f = fopen(path, "r");
+    if (!f) golden_die("is missing", path);
+    return f;
+}
+
+/* A file of the shared data. Where the whole folder is missing: NULL, said once; but under CI=true that is a failure. */
+__attribute__((format(printf, 2, 3))) static inline uint8_t *golden_read_shared(size_t *size, const char *format, ...) {
+    static int missing = -1;
+    char path[1024];
+    const char *root = getenv("KQ_SHARED"), *ci = getenv("CI");
+    int n = snprintf(path, sizeof path, "%s/README.md", root ? root : KQ_SOURCE_DIR "/../shared");
+    if (missing < 0) {
+        FILE *f = fopen(path, "rb");
+        missing = !f;
+        if (f) fclose(f);
+        if (missing && ci && !strcmp(ci, "true")) golden_die("is missing, and CI=true", path);
+        if (missing) fprintf(stderr, "skipped: what needs the shared data (no %s; set KQ_SHARED)\n", path);
+    }
+    if (missing) return NULL;
+    n -= (int)strlen("README.md");
+    va_list args;
+    va_start(args, format);
+    vsnprintf(path + n, sizeof path - (size_t)n, format, args);
+    va_end(args);
+    uint8_t *data = golden_read_file(path, size);
+    if (!data) golden_die("is missing", path);
+    return data;
+}
+
+/* FNV-1a, 64 bits. */
+static inline uint64_t golden_hash(const void *data, size_t size) {
+    const uint8_t *p = data;
+    uint64_t h = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < size; i++) h = (h ^ p[i]) * UINT64_C(0x100000001b3);
+    return h;
+}
+
+#endif
