@@ -18,7 +18,7 @@ configure = mkdir -p $(1) && cmake --preset $(2) -B $(1) $(if $(wildcard $(1)/CM
 compile = cmake --build $(1) --parallel $(jobs) >&2
 ctest = ctest --test-dir $(1) --parallel $(jobs) --output-on-failure
 
-.PHONY: all run test sanitize fuzz install clean help
+.PHONY: all run test sanitize thread fuzz bench install clean help
 .NOTPARALLEL:
 
 all:
@@ -45,11 +45,25 @@ sanitize:
 	@$(call compile,build/sanitize)
 	@$(call ctest,build/sanitize)
 
+# And under the thread sanitizer.
+thread:
+	@tools/setup build test
+	@$(call configure,build/thread,thread,-DKQ_TESTS=ON)
+	@$(call compile,build/thread)
+	@$(call ctest,build/thread)
+
 fuzz:
 	@tools/setup build fuzz
 	@CC=clang; export CC; $(call configure,build/fuzz,sanitize,-DKQ_TESTS=OFF -DKQ_FUZZ=ON)
 	@$(call compile,build/fuzz)
 	@tools/fuzz build/fuzz $(FUZZ_SECONDS)
+
+# Times every kernel of this machine. Say in a report what else the machine was doing.
+bench:
+	@tools/setup build test
+	@$(call configure,build,release,-DKQ_TESTS=ON)
+	@$(call compile,build)
+	@build/tests/check --bench
 
 install:
 	@cmake --install build --prefix $(PREFIX)
@@ -62,6 +76,8 @@ help:
 	@echo 'make run        install what is missing, build, and tell a story (ARGS="-p TEXT -n N" for another)'
 	@echo 'make test       install what is missing, build, and run all the tests'
 	@echo 'make sanitize   the same tests under the address and undefined-behaviour sanitizers'
+	@echo 'make thread     the same tests under the thread sanitizer'
 	@echo 'make fuzz       run every fuzzer for FUZZ_SECONDS=60 seconds (clang)'
+	@echo 'make bench      time every kernel that this machine can run'
 	@echo 'make install    copy the release to PREFIX=/usr/local (DESTDIR is heeded)'
 	@echo 'make clean      remove build/'
