@@ -56,6 +56,8 @@ void case_name(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void case_failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The worst error so far as a share of its bound, for the report. */
 void case_error(double share);
+/* The error of the fast mode's activations in per cent, for the report. */
+void case_accuracy(double per_cent);
 extern size_t n_cases;
 
 void check_kernel(const kq_kernel *k);

@@ -19,7 +19,8 @@
 size_t n_cases;
 static char current[256];
 static size_t n_failures; /* of the current kernel */
-static double worst;
+static double worst, accuracy[2]; /* of the two accuracy cases */
+static size_t n_accuracy;
 static sigjmp_buf escape;
 static volatile sig_atomic_t armed;
 
@@ -41,6 +42,7 @@ void case_failed(const char *format, ...) {
 }
 
 void case_error(double share) { worst = KQ_MAX(worst, share); }
+void case_accuracy(double per_cent) { accuracy[n_accuracy++ % 2] = per_cent; }
 
 static void on_signal(int number) {
     if (!armed) {
@@ -166,6 +168,7 @@ int main(int argc, char **argv) {
         random_start(o.seed, k->name);
         n_failures = 0;
         worst = 0;
+        n_accuracy = 0;
         size_t before = n_cases;
         run_guarded(k, o.bench > 0);
         ran[i] = true;
@@ -174,6 +177,7 @@ int main(int argc, char **argv) {
         if (o.bench) continue;
         printf("%-32s %s, %zu cases", k->name, n_failures ? "FAILED" : "ok", n_cases - before);
         if (worst > 0) printf(", worst error %.3f of the bound", worst);
+        if (n_accuracy) printf(", int8 activations %.2f %% (outliers %.2f %%)", accuracy[0], accuracy[1]);
         printf("\n");
     }
     if (o.list) return free(ran), 0;
