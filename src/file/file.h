@@ -43,9 +43,9 @@ kq_status kq_gguf_measure(kq_gguf_tensor *t, uint32_t type, kq_error *err);
 /* Bytes of one element; 0 for strings, arrays and numbers that are no kind. */
 uint32_t kq_gguf_kind_bytes(uint32_t kind);
 
-/* A name from a file, fit for an error's text: printable ASCII, at most 46 characters, the middle left out. */
+/* A name from a file, fit for an error's text: printable ASCII, at most 40 characters, the middle left out. */
 typedef struct kq_shown {
-    char text[48];
+    char text[41];
 } kq_shown;
 kq_shown kq_show(const char *data, size_t size);
 /* printf's %s of a kq_string */

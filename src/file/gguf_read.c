@@ -27,7 +27,7 @@ typedef unsigned long long ull; /* for printf */
 
 kq_shown kq_show(const char *data, size_t size) {
     static const char hex[] = "0123456789abcdef";
-    enum { HEAD = 20, DOTS = 3, TAIL = 23 };
+    enum { HEAD = 16, DOTS = 3, TAIL = 21 };
     kq_shown s;
     size_t n = 0;
     bool whole = size <= HEAD + DOTS + TAIL;
@@ -270,7 +270,7 @@ static kq_status place_tensors(reader *r, uint64_t alignment) {
         kq_gguf_tensor *t = &g->tensors[i];
         uint64_t at;
         if (!kq_add(begin, t->offset, &at) || !kq_within(at, t->bytes, r->c.size)) {
-            return REFUSE(r, KQ_E_FORMAT, begin, "tensor '%s': %llu bytes at offset %llu, but the file has only %llu bytes of data",
+            return REFUSE(r, KQ_E_FORMAT, begin, "tensor '%s': %llu bytes at offset %llu, the file has %llu bytes of data",
                           KQ_SHOW(t->name), (ull)t->bytes, (ull)t->offset, (ull)(r->c.size - begin));
         }
         t->offset = at;
@@ -301,8 +301,8 @@ static void sort_by_offset(const kq_gguf_tensor *tensors, uint32_t *order, size_
 
 static kq_status check_overlap(reader *r, const kq_gguf_tensor *a, const kq_gguf_tensor *b) {
     if (a->offset + a->bytes <= b->offset) return KQ_OK; /* no overflow: both are inside the file */
-    return REFUSE(r, KQ_E_FORMAT, b->offset, "tensor '%s' begins inside the %llu bytes of tensor '%s' at %llu", KQ_SHOW(b->name),
-                  (ull)a->bytes, KQ_SHOW(a->name), (ull)a->offset);
+    return REFUSE(r, KQ_E_FORMAT, b->offset, "tensor '%s' begins inside tensor '%s', %llu bytes at %llu", KQ_SHOW(b->name),
+                  KQ_SHOW(a->name), (ull)a->bytes, (ull)a->offset);
 }
 
 static kq_status check_overlaps(reader *r) {
