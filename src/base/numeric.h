@@ -33,11 +33,13 @@ static inline float kq_expf(float x) {
     return y * kq_bits_to_f32((half + 127u) << 23) * kq_bits_to_f32((i - half + 127u) << 23);
 }
 
-/* x / (1 + e^-x): relative error below 4 * 2^-24 while the result is a normal float. NaN for NaN and for -infinity. */
+/* x / (1 + e^-x): relative error below 4 * 2^-24 where the result is above 2^-121 in magnitude; below, e^-x overflows and the result may
+ * be 0. NaN for NaN and for -infinity. */
 static inline float kq_silu(float x) { return x / (1.0f + kq_expf(-x)); }
 
 /* x/2 (1 + tanh(u)), u = sqrt(2/pi) (x + 0.044715 x^3), written as x / (1 + e^-2u), which loses nothing where tanh is near -1.
- * The error of e^-2u grows with u: below (4 + 5 |u|) * 2^-24 relative while the result is a normal float. */
+ * Six roundings make u, so e^-2u is off by up to 12 |u| * 2^-24, and the result by (4 + 12 |u|) * 2^-24, relative (half of that measured);
+ * as above where the result is tiny. */
 static inline float kq_gelu_tanh(float x) {
     float u2 = 0x1.988454p+0f * x * (1.0f + 0.044715f * (x * x)); /* 2 sqrt(2/pi) = 1.5957691 */
     return x / (1.0f + kq_expf(-u2));
@@ -88,11 +90,11 @@ static inline double kq_log(double x) {
     return (double)k * 0x1.62e42feep-1 + (2.0 * s + (2.0 * s * z * sum + (double)k * 0x1.a39ef35793c76p-33));
 }
 
-/* cos and sin of x in double: absolute error below 2^-50 for |x| <= 2^23; beyond, the reduction loses about |x| * 2^-76.
- * x = n pi/2 + r; pi/2 is cut in three, the first two of 30 bits, so their products with n are exact up to n = 2^23. */
+/* cos and sin of x in double: absolute error below 2^-50 for |x| <= 2^31.
+ * x = n pi/2 + r; pi/2 is cut in four, the first three of 22 bits, so that their products with n are exact. */
 static inline void kq_cos_sin(double x, double *cosine, double *sine) {
     double shifted = x * 0x1.45f306dc9c883p-1 + 0x1.8p+52, n = shifted - 0x1.8p+52;
-    double r = ((x - n * 0x1.921fb54p+0) - n * 0x1.10b46118p-30) - n * 0x1.313198a2e037p-61;
+    double r = (((x - n * 0x1.921fbp+0) - n * 0x1.5110bp-22) - n * 0x1.184698p-44) - n * 0x1.3198a2e037073p-69;
     double z = r * r;
     double s = -1.0 / 1307674368000.0; /* Taylor: sin to r^15, cos to r^16, |r| <= 0.7854 */
     s = s * z + 1.0 / 6227020800.0;
