@@ -89,7 +89,14 @@ KQ_API size_t kq_session_reuse(kq_session *s, const int32_t *tokens, size_t n);
 
 typedef struct kq_sampler kq_sampler;
 
-/* The order is llama.cpp's: penalties, top-k, top-p, min-p, temperature, draw. A zeroed field is off, not a default. */
+/* Choosing a token. The steps and their order are llama.cpp's; a zeroed field is off, not a default.
+ *   penalties    a token that is c > 0 times among the last repeat_last_n accepted: its logit l becomes l / repeat_penalty when l > 0, else
+ *                l * repeat_penalty; then l - c * frequency_penalty - presence_penalty
+ *   top_k        the k largest logits stay
+ *   top_p        of these, the fewest of the largest whose probabilities (softmax over these, at temperature 1) reach top_p
+ *   min_p        of these, those at least min_p times as probable as the most probable
+ *   temperature  softmax(logits / temperature) over what is left, and one draw from it
+ * Of equal logits the lower id comes first. A NaN counts as -infinity, which is never chosen. */
 typedef struct kq_sampler_options {
     size_t struct_size;
     const kq_allocator *allocator;
@@ -100,7 +107,7 @@ typedef struct kq_sampler_options {
     float min_p;             /* 0 = off */
     float repeat_penalty;    /* 0 or 1 = off */
     float presence_penalty, frequency_penalty;
-    uint32_t repeat_last_n;  /* how many tokens back the three penalties look; 0 = 64 */
+    uint32_t repeat_last_n;  /* how many tokens back the three penalties look; 0 = 64, at most 2^20 */
 } kq_sampler_options;
 
 /* n_vocab: the length of every logits vector. KQ_E_ARGUMENT: a value that is NaN, negative where that means nothing, or out of range. */
@@ -110,8 +117,8 @@ KQ_API void kq_sampler_close(kq_sampler *s);
 KQ_API void kq_sampler_accept(kq_sampler *s, int32_t token);
 /* Forgets the tokens and starts the seed again. */
 KQ_API void kq_sampler_reset(kq_sampler *s);
-/* Chooses a token and accepts it. `logits` is read only. The same seed, tokens and logits give the same token on every machine.
- * KQ_E_ARGUMENT: no finite logit. */
+/* Chooses a token and accepts it, without allocating. `logits` is read only. The same seed, tokens and logits give the same token on
+ * every machine. KQ_E_ARGUMENT: every logit is NaN or -infinity. */
 KQ_API KQ_MUST_CHECK kq_status kq_sampler_draw(kq_sampler *s, const float *logits, int32_t *token, kq_error *err);
 
 /* ---- what runs here ----------------------------------------------------------------------------------------------- */

@@ -112,6 +112,7 @@ static kq_status skip_string(reader *r, const kq_gguf_value *v, uint64_t i) {
 static kq_status skip_elements(reader *r, const kq_gguf_value *v) {
     uint64_t at = r->c.at, left = kq_cursor_left(&r->c);
     uint32_t size = v->element == KQ_GGUF_STRING ? 8 : kq_gguf_kind_bytes(v->element); /* a string takes 8 bytes at least */
+    assert(size > 0); /* arrays of arrays were refused */
     if (v->count > left / size) {
         return REFUSE(r, KQ_E_FORMAT, at, "key '%s': %llu x %s of %u bytes, but the file has only %llu more", KQ_SHOW(v->key), (ull)v->count,
                       kq_gguf_kind_name(v->element), size, (ull)left);
