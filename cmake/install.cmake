@@ -19,4 +19,18 @@ install(FILES ${CMAKE_BINARY_DIR}/kquantConfigVersion.cmake DESTINATION ${packag
 if(TARGET kquant)
   install(TARGETS kquant RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   install(DIRECTORY models/ DESTINATION ${CMAKE_INSTALL_DATADIR}/kquant FILES_MATCHING PATTERN "*.gguf")
+  # The program writes its own manual and completions, from the tables that it parses with.
+  set(generated ${CMAKE_BINARY_DIR}/generated)
+  file(MAKE_DIRECTORY ${generated})
+  add_custom_command(OUTPUT ${generated}/kquant.1 ${generated}/kquant.bash ${generated}/_kquant ${generated}/kquant.fish
+      COMMAND kquant help --man > ${generated}/kquant.1
+      COMMAND kquant completion bash > ${generated}/kquant.bash
+      COMMAND kquant completion zsh > ${generated}/_kquant
+      COMMAND kquant completion fish > ${generated}/kquant.fish
+      DEPENDS kquant)
+  add_custom_target(manual ALL DEPENDS ${generated}/kquant.1)
+  install(FILES ${generated}/kquant.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+  install(FILES ${generated}/kquant.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME kquant)
+  install(FILES ${generated}/_kquant DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+  install(FILES ${generated}/kquant.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
 endif()
