@@ -22,7 +22,10 @@ void kq_arch_gemma3(kq_builder *b, kq_hyper *h) {
     kq_refuse(b, "attn_logit_softcapping", 0.0);
     uint64_t window = kq_key_u64_or(b, "attention.sliding_window", 0, 0, INT32_MAX);
     /* No key says so: the 27B model, which is the one of 62 layers, scales by the width of the model and not of its heads. */
-    if (h->n_layer == 62) h->scale = 1.0 / sqrt((double)(h->n_embd / kq_key_layer(b, "attention.head_count", 1, h->n_embd)));
+    if (h->n_layer == 62) {
+        uint64_t width = h->n_embd / kq_key_layer(b, "attention.head_count", 1, h->n_embd);
+        h->scale = 1.0 / sqrt((double)width);
+    }
 
     kq_hyper local = *h;
     local.rope.base = kq_key_f64_or(b, "rope.freq_base_swa", 10000.0, 1.0, 1e15);

@@ -129,6 +129,7 @@ void kq_sampler_accept(kq_sampler *s, int32_t token) {
     }
     s->ring[s->ring_at] = token;
     s->count[token]++;
+    assert(s->o.repeat_last_n > 0); /* there would be no ring */
     s->ring_at = (s->ring_at + 1) % s->o.repeat_last_n;
 }
 
