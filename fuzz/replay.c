@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Runs a fuzz target over every file of the folders given, in name order, without a fuzzer: corpora are plain tests.
- * Each input lies in a block of its own exact size, so that the address sanitizer sees a read beyond it. Fails when nothing ran. */
+/* Runs a fuzz target over every file of the folders given, in name order, without a fuzzer: corpora are plain tests. Each file
+ * is an input whole and cut: at every byte of a small one (256 bytes), at 256 places of a larger one. Each input lies in a block of its own
+ * exact size, so that the address sanitizer sees a read beyond it. Fails when nothing ran. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -9,6 +10,19 @@
 #include <sys/stat.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { CUTS = 256 };
+
+static void run_cut(const uint8_t *data, size_t size) {
+    uint8_t *copy = malloc(size ? size : 1);
+    if (!copy) {
+        fprintf(stderr, "no memory for an input\n");
+        exit(1);
+    }
+    if (size) memcpy(copy, data, size);
+    LLVMFuzzerTestOneInput(copy, size);
+    free(copy);
+}
 
 static int replay(const char *path) {
     FILE *f = fopen(path, "rb");
@@ -25,6 +39,7 @@ static int replay(const char *path) {
     }
     fclose(f);
     LLVMFuzzerTestOneInput(data, size);
+    for (size_t cut = 0, step = size / CUTS + 1; cut < size; cut += step) run_cut(data, cut);
     free(data);
     return 1;
 }
