@@ -151,7 +151,7 @@ bool cli_output_write(cli_output *o, const void *data, size_t size);
 bool cli_output_commit(cli_output *o);
 void cli_output_drop(cli_output *o); /* also after a commit */
 
-/* ---- models and their text (model.c) ---------------------------------------------------------------------------------------- */
+/* ---- models and their text (model.c, text.c) ---------------------------------------------------------------------------- */
 
 /* The default model beside the program: a path, or NULL. Static memory. */
 const char *cli_default_model(void);
