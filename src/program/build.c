@@ -152,6 +152,13 @@ static const char *show_dims(const uint64_t *dims, uint32_t n, char out[96]) {
     return out;
 }
 
+kq_ref kq_weight(kq_builder *b, uint32_t codec, const void *data, uint64_t bytes, uint32_t n_dims, const uint64_t *dims, const char *name) {
+    kq_slot s = {.kind = KQ_SLOT_WEIGHT, .type = KQ_T_WEIGHT, .n_dims = (uint8_t)n_dims, .codec = codec, .data = data, .bytes = bytes,
+                 .alias = KQ_NO_SLOT, .name = name};
+    for (uint32_t i = 0; i < n_dims; i++) s.dims[i] = (kq_dim)dims[i];
+    return add_slot(b, &s);
+}
+
 /* dims: outermost first. A tensor of a file has leading ones that do not count. */
 static kq_ref add_weight(kq_builder *b, const char *name, const uint64_t *dims, uint32_t n, bool vector) {
     if (b->status || !name) return 0;
@@ -175,10 +182,7 @@ static kq_ref add_weight(kq_builder *b, const char *name, const uint64_t *dims, 
         return 0;
     }
     if (!refuse_scale(b, name)) return 0;
-    kq_slot s = {.kind = KQ_SLOT_WEIGHT, .type = KQ_T_WEIGHT, .n_dims = (uint8_t)n, .codec = t->codec, .data = t->data, .bytes = t->bytes,
-                 .alias = KQ_NO_SLOT, .name = name};
-    for (uint32_t i = 0; i < n; i++) s.dims[i] = (kq_dim)dims[i];
-    return add_slot(b, &s);
+    return kq_weight(b, t->codec, t->data, t->bytes, n, dims, name);
 }
 
 #define FORMAT_NAME(name, format)                     \
