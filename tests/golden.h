@@ -4,6 +4,7 @@
 #define KQ_TESTS_GOLDEN_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -53,12 +54,11 @@ __attribute__((format(printf, 1, 2))) static inline FILE *golden_open(const char
     return f;
 }
 
-/* A file of the shared data. Where the whole folder is missing: NULL, said once; but under CI=true that is a failure. */
-__attribute__((format(printf, 2, 3))) static inline uint8_t *golden_read_shared(size_t *size, const char *format, ...) {
+/* The path of a file of the shared data. Where the whole folder is missing: false, said once; but under CI=true that is a failure. */
+__attribute__((format(printf, 3, 4))) static inline bool golden_shared_path(char *path, size_t size, const char *format, ...) {
     static int missing = -1;
-    char path[1024];
     const char *root = getenv("KQ_SHARED"), *ci = getenv("CI");
-    int n = snprintf(path, sizeof path, "%s/README.md", root ? root : KQ_SOURCE_DIR "/../shared");
+    int n = snprintf(path, size, "%s/README.md", root ? root : KQ_SOURCE_DIR "/../shared");
     if (missing < 0) {
         FILE *f = fopen(path, "rb");
         missing = !f;
@@ -66,12 +66,23 @@ __attribute__((format(printf, 2, 3))) static inline uint8_t *golden_read_shared(
         if (missing && ci && !strcmp(ci, "true")) golden_die("is missing, and CI=true", path);
         if (missing) fprintf(stderr, "skipped: what needs the shared data (no %s; set KQ_SHARED)\n", path);
     }
-    if (missing) return NULL;
+    if (missing) return false;
     n -= (int)strlen("README.md");
     va_list args;
     va_start(args, format);
-    vsnprintf(path + n, sizeof path - (size_t)n, format, args);
+    vsnprintf(path + n, size - (size_t)n, format, args);
     va_end(args);
+    return true;
+}
+
+/* The bytes of one, or NULL where golden_shared_path is false. */
+__attribute__((format(printf, 2, 3))) static inline uint8_t *golden_read_shared(size_t *size, const char *format, ...) {
+    char name[512], path[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(name, sizeof name, format, args);
+    va_end(args);
+    if (!golden_shared_path(path, sizeof path, "%s", name)) return NULL;
     uint8_t *data = golden_read_file(path, size);
     if (!data) golden_die("is missing", path);
     return data;
