@@ -63,8 +63,11 @@ static float *evaluate(kq_session *s, const golden_logits *g, size_t first) {
     return out;
 }
 
-/* The reference computes softmax over its cache in another order and with another exp, so it agrees within rounding, not in bits. */
-static void check_family(const char *name, double bound, double bound_f16) {
+/* The goldens' cache was f32: the nmse in f32 is the rounding of float sums, and 1e5 times smaller than in f16.
+ * What f16 state may cost: a value rounded to 11 bits has a relative variance of 2^-20 / 12 / 2.16 = 3.7e-8 (2.16: the mean square of
+ * a mantissa), there are keys and values in two layers, so 1.5e-7 if the network neither damps nor amplifies that noise; six
+ * times as much is allowed for amplification by random weights. */
+static void check_family(const char *name, double bound, double bound_half) {
     spec *sp = spec_open(name);
     bytes file = spec_file(sp, NULL);
     golden_logits g = golden_logits_read(name);
@@ -97,8 +100,8 @@ static void check_family(const char *name, double bound, double bound_f16) {
         s = open_session(m, KQ_EXACT, KQ_STATE_F16, threads, 0);
         float *half = evaluate(s, &g, 16), *half_one_by_one = evaluate(s, &g, 0);
         assert_memory_equal(half, half_one_by_one, n * sizeof *half);
-        if (!first) printf("%-16s exact, f16 state: nmse %.2e (bound %.0e)\n", name, nmse(half, g.logits, n), bound_f16);
-        assert_true(nmse(half, g.logits, n) <= bound_f16);
+        if (!first) printf("%-16s exact, f16 state: nmse %.2e (bound %.0e)\n", name, nmse(half, g.logits, n), bound_half);
+        assert_true(nmse(half, g.logits, n) <= bound_half);
         if (first) assert_memory_equal(first, half, n * sizeof *half);
         kq_session_close(s);
         free(half_one_by_one);
@@ -306,7 +309,8 @@ static void put_number(bytes *b, uint32_t kind, int which) { /* 0: zero, 1: one,
 static void hostile_key(const spec *s, const char *key, size_t *refused, size_t *run) {
     kq_error err;
     for (uint32_t kind = 0; kind <= KQ_GGUF_F64; kind++) {
-        for (int which = 0; which < 12; which++) { /* four values, alone, in a list of 1, in a list of 2 */
+        bool lists = kind == KQ_GGUF_ARRAY || kind == KQ_GGUF_U32 || kind == KQ_GGUF_BOOL || kind == KQ_GGUF_F32;
+        for (int which = 0; which < (lists ? 12 : 4); which++) { /* four values, alone, in a list of 1, in a list of 2 */
             bytes value = {0};
             spec_change c = {.key = key, .kind = kind, .no_vocabulary = true};
             if (kind == KQ_GGUF_ARRAY) { /* empty lists */
@@ -405,12 +409,14 @@ static void hostile_tensors(void **state) {
     }
 }
 
-static void llama_dense(void **state) { (void)state; check_family("llama-dense", 1e-8, 1e-6); }
-static void llama_moe(void **state) { (void)state; check_family("llama-moe", 1e-8, 1e-6); }
-static void qwen2_dense(void **state) { (void)state; check_family("qwen2-dense", 1e-8, 1e-6); }
-static void qwen3_dense(void **state) { (void)state; check_family("qwen3-dense", 1e-8, 1e-6); }
-static void qwen3moe(void **state) { (void)state; check_family("qwen3moe-moe", 1e-8, 1e-6); }
-static void gemma3_dense(void **state) { (void)state; check_family("gemma3-dense", 2e-7, 1e-6); }
+static const double HALF = 6 * 1.5e-7;
+
+static void llama_dense(void **state) { (void)state; check_family("llama-dense", 1e-8, HALF); }
+static void llama_moe(void **state) { (void)state; check_family("llama-moe", 1e-8, HALF); }
+static void qwen2_dense(void **state) { (void)state; check_family("qwen2-dense", 1e-8, HALF); }
+static void qwen3_dense(void **state) { (void)state; check_family("qwen3-dense", 1e-8, HALF); }
+static void qwen3moe(void **state) { (void)state; check_family("qwen3moe-moe", 1e-8, HALF); }
+static void gemma3_dense(void **state) { (void)state; check_family("gemma3-dense", 2e-7, HALF); }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
