@@ -63,8 +63,12 @@ static void read_experts(kq_builder *b, kq_hyper *h) {
     h->n_used = kq_key_u64(b, "expert_used_count", 1, h->n_expert);
     double scale = kq_key_f64_or(b, "expert_weights_scale", 0.0, -1e9, 1e9);
     h->expert_scale = scale == 0.0 ? 1.0 : scale;
-    if (kq_key_u64_or(b, "expert_gating_func", 1, 0, UINT32_MAX) > 1) kq_builder_fail(b, KQ_E_UNSUPPORTED, "%s.expert_gating_func: only softmax is supported", b->prefix);
-    if (!kq_key_bool_or(b, "expert_weights_norm", true)) kq_builder_fail(b, KQ_E_UNSUPPORTED, "%s.expert_weights_norm = false is not supported", b->prefix);
+    if (kq_key_u64_or(b, "expert_gating_func", 1, 0, UINT32_MAX) > 1) {
+        kq_builder_fail(b, KQ_E_UNSUPPORTED, "%s.expert_gating_func: only softmax is supported", b->prefix);
+    }
+    if (!kq_key_bool_or(b, "expert_weights_norm", true)) {
+        kq_builder_fail(b, KQ_E_UNSUPPORTED, "%s.expert_weights_norm = false is not supported", b->prefix);
+    }
 }
 
 void kq_hyper_read(kq_builder *b, int rope_style, kq_hyper *h) {
@@ -114,7 +118,8 @@ static kq_ref project(kq_builder *b, kq_ref x, uint64_t rows, uint64_t columns, 
 
 /* x [T, n, head_k], each head normalised */
 static kq_ref head_norm(kq_builder *b, const kq_hyper *h, kq_ref x, const char *name) {
-    kq_ref w = h->qk_norm ? kq_vector(b, h->head_k, "blk.%u.%s.weight", b->layer, name) : kq_vector_or_none(b, h->head_k, "blk.%u.%s.weight", b->layer, name);
+    kq_ref w = h->qk_norm ? kq_vector(b, h->head_k, "blk.%u.%s.weight", b->layer, name)
+                          : kq_vector_or_none(b, h->head_k, "blk.%u.%s.weight", b->layer, name);
     return w == KQ_NO_SLOT ? x : kq_rms_norm(b, x, w, h->eps);
 }
 
