@@ -176,6 +176,7 @@ typedef struct kq_strmap {
     kq_allocator allocator;
     kq_strmap_slot *slots;
     size_t n, mask; /* mask + 1 slots */
+    uint64_t seed;
 } kq_strmap;
 /* Room for n keys without growing. False when memory fails. */
 bool kq_strmap_init(kq_strmap *map, const kq_allocator *a, size_t n);

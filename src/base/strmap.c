@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* From byte strings to numbers: linear probing at a load of at most 1/2. */
+/* From byte strings to numbers: linear probing at a load of at most 1/2. The keys come from files, and a file could be made of a
+ * million keys that meet in one slot (2^21 tries a key, hours of work once), which would take a million times a million
+ * steps to read; so every map hashes with a seed that no file can know. Nothing depends on the order of slots. */
 #include "base/base.h"
+
+#include <sys/random.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-static uint64_t hash_of(const char *key, size_t size) {
-    uint64_t h = XXH3_64bits(key, size);
+static uint64_t hash_of(const kq_strmap *map, const char *key, size_t size) {
+    uint64_t h = XXH3_64bits_withSeed(key, size, map->seed);
     return h ? h : 1;
 }
 
@@ -16,6 +20,8 @@ bool kq_strmap_init(kq_strmap *map, const kq_allocator *a, size_t n) {
     while (slots / 2 < n) slots *= 2;
     map->slots = kq_alloc(&map->allocator, slots, sizeof *map->slots);
     map->mask = slots - 1;
+    /* early in a boot the system may have none: then the address, which is not known outside either */
+    if (getrandom(&map->seed, sizeof map->seed, GRND_NONBLOCK) != (ssize_t)sizeof map->seed) map->seed = (uintptr_t)map->slots;
     return map->slots != NULL;
 }
 
@@ -45,7 +51,7 @@ static bool grow(kq_strmap *map) {
 }
 
 bool kq_strmap_add(kq_strmap *map, const char *key, size_t size, uint32_t value, uint32_t *old, bool *failed) {
-    uint64_t hash = hash_of(key, size);
+    uint64_t hash = hash_of(map, key, size);
     size_t i = probe(map->slots, map->mask, key, size, hash);
     if (map->slots[i].hash) {
         if (old) *old = map->slots[i].value;
@@ -63,7 +69,7 @@ bool kq_strmap_add(kq_strmap *map, const char *key, size_t size, uint32_t value,
 
 bool kq_strmap_find(const kq_strmap *map, const char *key, size_t size, uint32_t *value) {
     if (!map->slots) return false;
-    size_t i = probe(map->slots, map->mask, key, size, hash_of(key, size));
+    size_t i = probe(map->slots, map->mask, key, size, hash_of(map, key, size));
     if (!map->slots[i].hash) return false;
     if (value) *value = map->slots[i].value;
     return true;
