@@ -15,16 +15,18 @@ typedef struct corpus {
     void *ctx;
 } corpus;
 
-/* A case's expectations: `says` is up to four texts separated by '|'. */
+/* A case's expectations: up to four texts separated by '|'. */
+static void split_says(char says[CASE_SAYS][72], const char *all) {
+    for (int i = 0; i < CASE_SAYS; i++) {
+        size_t n = strcspn(all, "|");
+        snprintf(says[i], 72, "%.*s", (int)n, all);
+        all += n + (all[n] == '|');
+    }
+}
 static void expect(char says[CASE_SAYS][72], const char *format, va_list args) {
     char all[CASE_SAYS * 72];
     vsnprintf(all, sizeof all, format, args);
-    char *rest = all;
-    for (int i = 0; i < CASE_SAYS; i++) {
-        size_t n = strcspn(rest, "|");
-        snprintf(says[i], sizeof says[i], "%.*s", (int)n, rest);
-        rest += n + (rest[n] == '|');
-    }
+    split_says(says, all);
 }
 
 static void show(const corpus *c, const char *name, const bytes *b, kq_status status, const char *says, ...)
@@ -227,12 +229,13 @@ static void array_counts(const corpus *c) {
     gguf g;
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         for (int i = -2; i < N_HUGE; i++) {
-            uint64_t n = i >= 0 ? huge[i].value : i == -2 ? 24 / kinds[k].size + 1 : UINT64_MAX / kinds[k].size; /* the last: no wrap, or to 0 with +1 */
-            if (i == -1 && kinds[k].size > 1) n += 1;
+            uint64_t n = i >= 0 ? huge[i].value : 24 / kinds[k].size + 1;
+            if (i == -1) n = UINT64_MAX / kinds[k].size + (kinds[k].size > 1); /* times the size: 0 */
             const char *name = i >= 0 ? huge[i].name : i == -2 ? "one-too-many" : "wraps";
             gguf_begin(&g, 3);
             gguf_array(&g, "k", kinds[k].kind, n), put_zeros(&g.out, 24);
-            SHOW(c, &g, KQ_E_FORMAT, text("key 'k'|%llu x %s|only 24 more", (ull)n, kinds[k].name), "array-of-%s-count-%s", kinds[k].name, name);
+            SHOW(c, &g, KQ_E_FORMAT, text("key 'k'|%llu x %s|only 24 more", (ull)n, kinds[k].name), "array-of-%s-count-%s",
+                 kinds[k].name, name);
         }
     }
 }
@@ -344,7 +347,9 @@ static void shapes(const corpus *c) {
             uint64_t dims[4] = {2, 2, 2, 2};
             dims[d] = huge[i].value;
             __uint128_t weights = (__uint128_t)huge[i].value * 8, limit = (__uint128_t)1 << 64;
-            const char *says = weights >= limit ? "product of the dims|over 2^64 - 1" : weights * 4 >= limit ? "over 2^64 - 1 bytes" : "has 64 bytes of data";
+            const char *says = weights >= limit       ? "product of the dims|over 2^64 - 1"
+                               : weights * 4 >= limit ? "over 2^64 - 1 bytes"
+                                                      : "has 64 bytes of data";
             gguf_begin(&g, 3);
             gguf_info(&g, "t", 4, dims, 0, 0), put_zeros(&g.data, 64);
             SHOW(c, &g, KQ_E_FORMAT, text("tensor 't'|%s", says), "dim-%u-of-4-%s", d, huge[i].name);
@@ -376,7 +381,8 @@ static void long_names(const corpus *c) {
     gguf_begin(&g, 3);
     gguf_info(&g, name[0], 1, (uint64_t[]){UINT64_MAX}, 24, UINT64_MAX - 31);
     put_zeros(&g.data, 64);
-    SHOW(c, &g, KQ_E_FORMAT, "tensor 'nnn|.ffn_norm.weight'|18446744073709551615 bytes at offset 18446744073709551584|has 64 bytes of data", "longest-name-outside");
+    SHOW(c, &g, KQ_E_FORMAT, "tensor 'nnn|.ffn_norm.weight'|18446744073709551615 bytes at offset 18446744073709551584|has 64 bytes of data",
+         "longest-name-outside");
     gguf_begin(&g, 3);
     gguf_info(&g, name[0], 1, (uint64_t[]){64}, 24, 0);
     gguf_info(&g, name[1], 1, (uint64_t[]){64}, 24, 32);
@@ -394,7 +400,8 @@ static void codec_sizes(const corpus *c) {
         const kq_codec_info *info = kq_codec_describe(type);
         if (!info) continue;
         uint64_t block = info->block_weights, most = UINT64_MAX / block * block;
-        uint64_t sizes[] = {most, UINT64_C(1) << 63, UINT64_C(1) << 62, UINT64_MAX / info->block_bytes / block * block + (info->block_bytes > 1 ? block : 0)};
+        uint64_t wraps = UINT64_MAX / info->block_bytes / block * block + (info->block_bytes > 1 ? block : 0);
+        uint64_t sizes[] = {most, UINT64_C(1) << 63, UINT64_C(1) << 62, wraps};
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
             bool over = (__uint128_t)(sizes[i] / block) * info->block_bytes >> 64 != 0;
             gguf_begin(&g, 3);
@@ -477,7 +484,8 @@ static void overlaps(const corpus *c) {
         gguf_begin(&g, 3);
         for (uint32_t t = 0; t < 3; t++) gguf_info(&g, text("%c", 'a' + t), 1, &sets[i].sizes[t], 24, sets[i].at[t]);
         put_zeros(&g.data, 256);
-        const char *says = strcmp(sets[i].name, "same-place") ? text("tensor '%s' begins inside tensor '%s'", sets[i].inner, sets[i].outer) : "begins inside|'a'|'b'";
+        const char *says = text("tensor '%s' begins inside tensor '%s'", sets[i].inner, sets[i].outer);
+        if (strcmp(sets[i].name, "same-place") == 0) says = "begins inside|'a'|'b'"; /* either in either */
         SHOW(c, &g, KQ_E_FORMAT, says, "overlap-%s", sets[i].name);
     }
 }
@@ -541,76 +549,69 @@ void gguf_corpus_big(gguf_visit *visit, void *ctx) {
 
 /* ---- splits ------------------------------------------------------------------------------------------------------- */
 
-/* Part `no` of `count`, which says it is `says_no` of `says_count`, with one tensor. */
-static int write_part(const char *directory, const char *name, int no, int count, int says_no, int says_count, int says_tensors,
-                      const char *tensor) {
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s-%05d-of-%05d.gguf", directory, name, no + 1, count);
+typedef struct split_set {
+    const char *name;
+    int open, blames; /* parts, from 1: which is named, which the error is about */
+    kq_status status;
+    const char *says;
+    int no[3];        /* what each part says of itself; -1: there is no such part */
+    int count[3], total[3];
+    char tensor[4];   /* the name of each part's tensor */
+} split_set;
+
+#define ALL_3 {3, 3, 3}
+static const split_set sets[] = {
+    {"valid", 1, 0, KQ_OK, "", {0, 1, 2}, ALL_3, ALL_3, "abc"},
+    {"valid", 2, 0, KQ_OK, "", {0, 1, 2}, ALL_3, ALL_3, "abc"},
+    {"valid", 3, 0, KQ_OK, "", {0, 1, 2}, ALL_3, ALL_3, "abc"},
+    {"missing-1", 2, 1, KQ_E_FORMAT, "part 1 of 3 is missing", {-1, 1, 2}, ALL_3, ALL_3, "abc"},
+    {"missing-2", 1, 2, KQ_E_FORMAT, "part 2 of 3 is missing", {0, -1, 2}, ALL_3, ALL_3, "abc"},
+    {"missing-2", 3, 2, KQ_E_FORMAT, "part 2 of 3 is missing", {0, -1, 2}, ALL_3, ALL_3, "abc"},
+    {"missing-3", 1, 3, KQ_E_FORMAT, "part 3 of 3 is missing", {0, 1, -1}, ALL_3, ALL_3, "abc"},
+    {"repeated", 1, 2, KQ_E_FORMAT, "'split.no' is 0|must be 1 in part 2 of 3", {0, 0, 2}, ALL_3, ALL_3, "aac"},
+    {"repeated-last", 1, 3, KQ_E_FORMAT, "'split.no' is 1|must be 2 in part 3 of 3", {0, 1, 1}, ALL_3, ALL_3, "abb"},
+    {"swapped", 1, 2, KQ_E_FORMAT, "'split.no' is 2|must be 1 in part 2 of 3", {0, 2, 1}, ALL_3, ALL_3, "acb"},
+    {"misnumbered", 1, 1, KQ_E_FORMAT, "part 2 of 3 by its keys|end in -00002-of-00003.gguf", {1, 0, 2}, ALL_3, ALL_3, "bac"},
+    {"first-is-not", 2, 1, KQ_E_FORMAT, "it says part 3 of 3|must be part 1 of 3", {2, 1, 0}, ALL_3, ALL_3, "cba"},
+    {"mixed-count", 1, 2, KQ_E_FORMAT, "'split.count' is 4|must be 3", {0, 1, 2}, {3, 4, 3}, ALL_3, "abc"},
+    {"mixed-unsplit", 1, 2, KQ_E_FORMAT, "'split.count' is 0|must be 3", {0, 1, 2}, {3, 0, 3}, ALL_3, "abc"},
+    {"mixed-total", 1, 3, KQ_E_FORMAT, "'split.tensors.count' is 4|must be 3", {0, 1, 2}, ALL_3, {3, 3, 4}, "abc"},
+    {"mixed-names", 1, 3, KQ_E_FORMAT, "tensor 'a'|already in part 1", {0, 1, 2}, ALL_3, ALL_3, "aba"},
+    {"total-too-large", 1, 1, KQ_E_FORMAT, "'split.tensors.count' is 5|3 tensors", {0, 1, 2}, ALL_3, {5, 5, 5}, "abc"},
+    {"total-too-small", 1, 1, KQ_E_FORMAT, "'split.tensors.count' is 2|3 tensors", {0, 1, 2}, ALL_3, {2, 2, 2}, "abc"},
+    {"total-negative", 1, 1, KQ_E_MODEL, "'split.tensors.count' is -1|0 to 1048576", {0, 1, 2}, ALL_3, {-1, 3, 3}, "abc"},
+    {"count-10000", 1, 1, KQ_E_MODEL, "'split.count' is 10000|0 to 9999", {0, 1, 2}, {10000, 3, 3}, ALL_3, "abc"},
+    {"count-9999", 1, 1, KQ_E_FORMAT, "part 1 of 9999 by its keys|end in -00001-of-09999.gguf", {0, 1, 2}, {9999, 3, 3}, ALL_3, "abc"},
+    {"no-beyond-count", 1, 1, KQ_E_MODEL, "'split.no' is 3|0 to 2", {3, 1, 2}, ALL_3, ALL_3, "abc"},
+};
+
+/* Part i of three, with one tensor. */
+static int write_part(const char *path, const split_set *s, int i) {
     gguf g;
     gguf_begin(&g, 3);
     gguf_text(&g, "general.architecture", "split");
-    gguf_key(&g, "split.no", 2), put_u16(&g.out, (uint32_t)says_no);
-    gguf_key(&g, "split.count", 2), put_u16(&g.out, (uint32_t)says_count);
-    gguf_key(&g, "split.tensors.count", 5), put_u32(&g.out, (uint32_t)says_tensors);
-    gguf_tensor(&g, tensor, 1, (uint64_t[]){8}, 24, 8);
+    gguf_key(&g, "split.no", 2), put_u16(&g.out, (uint32_t)s->no[i]);
+    gguf_key(&g, "split.count", 2), put_u16(&g.out, (uint32_t)s->count[i]);
+    gguf_key(&g, "split.tensors.count", 5), put_u32(&g.out, (uint32_t)s->total[i]);
+    gguf_tensor(&g, text("%c", s->tensor[i]), 1, (uint64_t[]){8}, 24, 8);
     gguf_finish(&g);
     int failed = write_file(path, g.out.data, g.out.size);
     gguf_free(&g);
     return failed;
 }
 
-typedef struct split_set {
-    const char *name;
-    int open; /* which part is named */
-    kq_status status;
-    const char *says, *blames;
-    /* parts: -1 none; otherwise what split.no says */
-    int no[3], count[3], tensors[3];
-    const char *names[3];
-} split_set;
-
-#define COUNTS {3, 3, 3}, {3, 3, 3}
-static const split_set sets[] = {
-    {"valid", 0, KQ_OK, "", "", {0, 1, 2}, COUNTS, {"a", "b", "c"}},
-    {"valid", 1, KQ_OK, "", "", {0, 1, 2}, COUNTS, {"a", "b", "c"}},
-    {"valid", 2, KQ_OK, "", "", {0, 1, 2}, COUNTS, {"a", "b", "c"}},
-    {"missing-2", 0, KQ_E_FORMAT, "part 2 of 3 is missing", "missing-2-00002-of-00003.gguf", {0, -1, 2}, COUNTS, {"a", "b", "c"}},
-    {"missing-2", 2, KQ_E_FORMAT, "part 2 of 3 is missing", "missing-2-00002-of-00003.gguf", {0, -1, 2}, COUNTS, {"a", "b", "c"}},
-    {"missing-1", 1, KQ_E_FORMAT, "part 1 of 3 is missing", "missing-1-00001-of-00003.gguf", {-1, 1, 2}, COUNTS, {"a", "b", "c"}},
-    {"missing-3", 0, KQ_E_FORMAT, "part 3 of 3 is missing", "missing-3-00003-of-00003.gguf", {0, 1, -1}, COUNTS, {"a", "b", "c"}},
-    {"repeated", 0, KQ_E_FORMAT, "'split.no' is 0|must be 1|part 2 of 3", "repeated-00002-of-00003.gguf", {0, 0, 2}, COUNTS, {"a", "a", "c"}},
-    {"repeated-last", 0, KQ_E_FORMAT, "'split.no' is 1|must be 2", "repeated-last-00003-of-00003.gguf", {0, 1, 1}, COUNTS, {"a", "b", "b"}},
-    {"swapped", 0, KQ_E_FORMAT, "'split.no' is 2|must be 1", "swapped-00002-of-00003.gguf", {0, 2, 1}, COUNTS, {"a", "c", "b"}},
-    {"misnumbered", 0, KQ_E_FORMAT, "part 2 of 3 by its keys|end in -00002-of-00003.gguf", "misnumbered-00001-of-00003.gguf", {1, 0, 2}, COUNTS, {"b", "a", "c"}},
-    {"first-is-not", 1, KQ_E_FORMAT, "it says part 3 of 3|must be part 1 of 3", "first-is-not-00001-of-00003.gguf", {2, 1, 0}, COUNTS, {"c", "b", "a"}},
-    {"mixed-count", 0, KQ_E_FORMAT, "'split.count' is 4|must be 3", "mixed-count-00002-of-00003.gguf", {0, 1, 2}, {3, 4, 3}, {3, 3, 3}, {"a", "b", "c"}},
-    {"mixed-unsplit", 0, KQ_E_FORMAT, "'split.count' is 0|must be 3", "mixed-unsplit-00002-of-00003.gguf", {0, 1, 2}, {3, 0, 3}, {3, 3, 3}, {"a", "b", "c"}},
-    {"mixed-tensors", 0, KQ_E_FORMAT, "'split.tensors.count' is 4|must be 3", "mixed-tensors-00003-of-00003.gguf", {0, 1, 2}, {3, 3, 3}, {3, 3, 4}, {"a", "b", "c"}},
-    {"mixed-names", 0, KQ_E_FORMAT, "tensor 'a'|already in part 1", "mixed-names-00003-of-00003.gguf", {0, 1, 2}, COUNTS, {"a", "b", "a"}},
-    {"too-few-tensors", 0, KQ_E_FORMAT, "'split.tensors.count' is 5|3 tensors", "too-few-tensors-00001-of-00003.gguf", {0, 1, 2}, {3, 3, 3}, {5, 5, 5}, {"a", "b", "c"}},
-    {"too-many-tensors", 0, KQ_E_FORMAT, "'split.tensors.count' is 2|3 tensors", "too-many-tensors-00001-of-00003.gguf", {0, 1, 2}, {3, 3, 3}, {2, 2, 2}, {"a", "b", "c"}},
-    {"count-10000", 0, KQ_E_MODEL, "'split.count' is 10000|0 to 9999", "count-10000-00001-of-00003.gguf", {0, 1, 2}, {10000, 3, 3}, {3, 3, 3}, {"a", "b", "c"}},
-    {"count-9999", 0, KQ_E_FORMAT, "part 1 of 9999 by its keys|end in -00001-of-09999.gguf", "count-9999-00001-of-00003.gguf", {0, 1, 2}, {9999, 3, 3}, {3, 3, 3}, {"a", "b", "c"}},
-    {"no-beyond-count", 0, KQ_E_MODEL, "'split.no' is 3|0 to 2", "no-beyond-count-00001-of-00003.gguf", {3, 1, 2}, COUNTS, {"a", "b", "c"}},
-    {"tensors-negative", 0, KQ_E_MODEL, "'split.tensors.count' is -1|0 to 1048576", "tensors-negative-00001-of-00003.gguf", {0, 1, 2}, {3, 3, 3}, {-1, 3, 3}, {"a", "b", "c"}},
-};
-
 int gguf_split_corpus(const char *directory, void (*visit)(void *ctx, const gguf_split_case *c), void *ctx) {
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
         const split_set *s = &sets[i];
         gguf_split_case one = {.status = s->status};
         for (int part = 0; part < 3; part++) {
-            if (s->no[part] >= 0 && write_part(directory, s->name, part, 3, s->no[part], s->count[part], s->tensors[part], s->names[part])) return -1;
+            snprintf(one.path, sizeof one.path, "%s/%s-%05d-of-00003.gguf", directory, s->name, part + 1);
+            if (s->no[part] >= 0 && write_part(one.path, s, part)) return -1;
         }
-        snprintf(one.name, sizeof one.name, "split-%s-opened-by-%d", s->name, s->open + 1);
-        snprintf(one.path, sizeof one.path, "%s/%s-%05d-of-00003.gguf", directory, s->name, s->open + 1);
-        snprintf(one.blames, sizeof one.blames, "%s", s->blames);
-        const char *rest = s->says;
-        for (int k = 0; k < CASE_SAYS; k++) {
-            size_t n = strcspn(rest, "|");
-            snprintf(one.says[k], sizeof one.says[k], "%.*s", (int)n, rest);
-            rest += n + (rest[n] == '|');
-        }
+        snprintf(one.name, sizeof one.name, "split-%s-opened-by-%d", s->name, s->open);
+        snprintf(one.path, sizeof one.path, "%s/%s-%05d-of-00003.gguf", directory, s->name, s->open);
+        if (s->blames) snprintf(one.blames, sizeof one.blames, "/%s-%05d-of-00003.gguf", s->name, s->blames);
+        split_says(one.says, s->says);
         visit(ctx, &one);
     }
     return 0;

@@ -402,11 +402,11 @@ static void any_mutation(void **state) {
     for (size_t at = 0; at < b.out.size; at++) {
         for (int round = 0; round < 12; round++) {
             memcpy(copy, b.out.data, b.out.size);
-            size_t size = b.out.size;
+            size_t size = b.out.size, some = (size_t)splitmix(&s) % 64;
             if (round < 8) copy[at] ^= (uint8_t)(1u << round); /* each bit once */
             else if (round == 8) copy[at] = (uint8_t)splitmix(&s);
             else if (round == 9) memcpy(copy + at, &words[splitmix(&s) % KQ_COUNT(words)], KQ_MIN((size_t)8, size - at));
-            else if (round == 10) memcpy(copy + at, b.out.data + splitmix(&s) % size / 2, KQ_MIN(size / 3, size - at) % (1 + splitmix(&s) % 64));
+            else if (round == 10) memcpy(copy + at, b.out.data + splitmix(&s) % (size / 2), KQ_MIN(size - at, some));
             else for (int k = 0; k < 8; k++) copy[splitmix(&s) % size] = (uint8_t)splitmix(&s);
             meter m = {0};
             kq_error e = {0};

@@ -244,7 +244,8 @@ static void tensors_that_do_not_fit(void **state) {
         {"over 2^64 - 1 bytes", "t", 0, 1, {UINT64_C(1) << 62}},
     };
     for (size_t i = 0; i < KQ_COUNT(bad); i++) {
-        assert_int_equal(kq_gguf_writer_tensor(w, bad[i].name, (kq_codec)bad[i].codec, bad[i].n_dims, bad[i].dims, data, NULL, NULL, &e), KQ_E_ARGUMENT);
+        kq_codec codec = (kq_codec)bad[i].codec;
+        assert_int_equal(kq_gguf_writer_tensor(w, bad[i].name, codec, bad[i].n_dims, bad[i].dims, data, NULL, NULL, &e), KQ_E_ARGUMENT);
         if (!strstr(e.text, bad[i].says)) fail_msg("%s: %s", bad[i].says, e.text);
     }
     uint64_t one[] = {1};
