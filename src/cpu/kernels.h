@@ -56,10 +56,26 @@ enum { KQ_ROWSM = 8 };
 typedef void kq_rows1_fn(const void *w, size_t row_bytes, size_t n_rows, size_t n_blocks, const kq_act8 *x, float *y);
 typedef void kq_rowsm_fn(const void *w, size_t row_bytes, size_t n_rows, size_t n_blocks, const kq_act8 *const *x, float *const *y, size_t m);
 
+/* Attention. Keys and values are cache rows, f16 or f32 as the kernel's codec, `pitch` bytes from one position to the next; rows of
+ * floats have pitches in floats. All three EXACTLY: one order of sums in both numeric modes, each operation rounded, never fused.
+ * score: s[j][i] = scale * (q[j] . k[i]) for m queries and n keys of `width`, in the 16 lanes of exact and the tree of kq_exact_sum.
+ * soften, codec f32: max = the largest of s that is not NaN, s[i] = kq_expf(s[i] - max), sum = theirs, element i in lane i % 16, the
+ *   same tree. When max is -infinity 0 is subtracted, so that such scores weigh 0.
+ * blend: acc[j][d] = acc[j][d] + e[j][i] * v[i][d] for i = 0 .. n-1, upwards. */
+typedef void kq_score_fn(const float *const *q, size_t m, const void *k, size_t k_pitch, size_t n, size_t width, float scale, float *s,
+                         size_t s_pitch);
+typedef void kq_soften_fn(float *s, size_t n, float *max, float *sum);
+typedef void kq_blend_fn(const float *e, size_t e_pitch, size_t m, const void *v, size_t v_pitch, size_t n, size_t width, float *acc,
+                         size_t acc_pitch);
+
+/* silu, gelu: y[i] = kq_silu(a[i]) * b[i], kq_gelu_tanh(a[i]) * b[i]; codec f32, EXACTLY. y may be a. */
+typedef void kq_silu_fn(const float *a, const float *b, size_t n, float *y);
+typedef void kq_gelu_fn(const float *a, const float *b, size_t n, float *y);
+
 /* ---- the table ----------------------------------------------------------------------------------------------------- */
 
 /* The kernels that are chosen for a set of features, by codec number. A plain value: hold as many as you like. NULL: no such
- * kernel; decode has one for every codec that decodes, exact and act8 for KQ_F32. */
+ * kernel; decode has one for every codec that decodes, score and blend for KQ_F32 and KQ_F16, and those of codec f32 for KQ_F32. */
 typedef struct kq_cpu_table {
     uint32_t features;
     kq_decode_fn *decode[KQ_CODEC_LIMIT];
@@ -67,12 +83,18 @@ typedef struct kq_cpu_table {
     kq_act8_fn *act8[KQ_CODEC_LIMIT];
     kq_rows1_fn *rows1[KQ_CODEC_LIMIT];
     kq_rowsm_fn *rowsm[KQ_CODEC_LIMIT];
+    kq_score_fn *score[KQ_CODEC_LIMIT];
+    kq_soften_fn *soften[KQ_CODEC_LIMIT];
+    kq_blend_fn *blend[KQ_CODEC_LIMIT];
+    kq_silu_fn *silu[KQ_CODEC_LIMIT];
+    kq_gelu_fn *gelu[KQ_CODEC_LIMIT];
 } kq_cpu_table;
 /* features: kq_cpu_features() & whatever may be used. */
 void kq_cpu_select(kq_cpu_table *table, uint32_t features);
 
 /* The rows of kernels.def, in their order, for listing and checking. */
-typedef enum kq_kernel_op { KQ_KERNEL_decode, KQ_KERNEL_exact, KQ_KERNEL_act8, KQ_KERNEL_rows1, KQ_KERNEL_rowsm, KQ_N_KERNEL_OPS } kq_kernel_op;
+typedef enum kq_kernel_op { KQ_KERNEL_decode, KQ_KERNEL_exact, KQ_KERNEL_act8, KQ_KERNEL_rows1, KQ_KERNEL_rowsm,
+    KQ_KERNEL_score, KQ_KERNEL_soften, KQ_KERNEL_blend, KQ_KERNEL_silu, KQ_KERNEL_gelu, KQ_N_KERNEL_OPS } kq_kernel_op;
 typedef enum kq_kernel_check { KQ_EXACTLY, KQ_BOUNDED } kq_kernel_check; /* how it is compared: bit for bit, or within a derived bound */
 typedef struct kq_kernel {
     const char *name;  /* "rows1_q4_k_avx2" */

@@ -116,6 +116,20 @@ static void pass(const kq_kernel *k, const kq_codec_info *c, const uint8_t *p, s
         break;
     case KQ_KERNEL_rows1: ((kq_rows1_fn *)k->fn)(p, row_bytes, rows, n_blocks, x[0], y[0]); break;
     case KQ_KERNEL_rowsm: ((kq_rowsm_fn *)k->fn)(p, row_bytes, rows, n_blocks, x, y, m); break;
+    case KQ_KERNEL_score: /* cache rows of 128, in chunks of 256 positions as attention has them */
+    case KQ_KERNEL_blend:
+        for (size_t head = 128 * c->block_bytes, at = 0; at + 256 * head <= rows * row_bytes; at += 256 * head) {
+            if (k->op == KQ_KERNEL_score) ((kq_score_fn *)k->fn)(xf, m, p + at, head, 256, 128, 0.1f, results, 256);
+            else ((kq_blend_fn *)k->fn)(floats, COLS, m, p + at, head, 256, 128, results, 128);
+        }
+        break;
+    case KQ_KERNEL_soften:
+        for (size_t r = 0; r < rows; r++) ((kq_soften_fn *)k->fn)((float *)(void *)(memory + r * row_bytes), COLS, results, results + 1);
+        break;
+    case KQ_KERNEL_silu: /* and gelu has the same type */
+    case KQ_KERNEL_gelu:
+        for (size_t r = 0; r < rows; r++) ((kq_silu_fn *)k->fn)((const float *)(const void *)(p + r * row_bytes), floats, COLS, results);
+        break;
     case KQ_N_KERNEL_OPS: break;
     }
 }
@@ -155,8 +169,8 @@ void bench_kernel(const kq_kernel *k) {
     const kq_codec_info *c = kq_codec_describe(k->codec);
     case_name("%s: bench", k->name);
     fill(c, memory_bytes);
-    if (k->op == KQ_KERNEL_rowsm || k->op == KQ_KERNEL_exact) {
-        for (size_t m = k->op == KQ_KERNEL_exact ? 1 : 2; m <= KQ_ROWSM; m *= 2) bench_m(k, c, m);
+    if (k->op == KQ_KERNEL_rowsm || k->op == KQ_KERNEL_exact || k->op == KQ_KERNEL_score || k->op == KQ_KERNEL_blend) {
+        for (size_t m = k->op == KQ_KERNEL_rowsm ? 2 : 1; m <= KQ_ROWSM; m *= 2) bench_m(k, c, m);
     } else {
         bench_m(k, c, 1);
     }

@@ -344,6 +344,11 @@ void check_kernel(const kq_kernel *k) {
     case KQ_KERNEL_act8: check_act8(k); break;
     case KQ_KERNEL_rows1:
     case KQ_KERNEL_rowsm: check_rows(k); break;
+    case KQ_KERNEL_score:
+    case KQ_KERNEL_soften:
+    case KQ_KERNEL_blend: check_attention(k); break;
+    case KQ_KERNEL_silu:
+    case KQ_KERNEL_gelu: check_pointwise(k); break;
     case KQ_N_KERNEL_OPS: break;
     }
 }

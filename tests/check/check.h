@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* check: the test and bench program of the kernels (kernels.def). main.c runs the rows and reports, data.c makes buffers and
- * data, cases.c holds the checks of each operation, bench.c the timing. */
+ * data, cases.c and attention.c hold the checks of each operation, bench.c the timing. */
 #ifndef KQ_TESTS_CHECK_H
 #define KQ_TESTS_CHECK_H
 
@@ -61,6 +61,8 @@ void case_accuracy(double per_cent);
 extern size_t n_cases;
 
 void check_kernel(const kq_kernel *k);
+void check_attention(const kq_kernel *k); /* score, soften, blend */
+void check_pointwise(const kq_kernel *k); /* silu, gelu */
 
 /* ---- bench ----------------------------------------------------------------------------------------------------------- */
 
