@@ -29,7 +29,8 @@ typedef struct kq_codec_info {
     const char *label;      /* "Q4_K": how people see it */
     uint32_t block_weights; /* weights in a block */
     uint32_t block_bytes;   /* bytes of a block */
-    bool decodes;           /* false for plain data (i8 ... f64) */
+    bool decodes;           /* false for plain data (i8 ... f64); what decodes also encodes */
+    bool needs_importances; /* its encoder refuses to go without */
 } kq_codec_info;
 
 /* The description of a codec, or NULL for a number that is none. The result lives as long as the program. */
@@ -45,6 +46,26 @@ KQ_API KQ_MUST_CHECK kq_status kq_row_bytes(uint32_t codec, uint64_t weights, ui
  * KQ_E_ARGUMENT: NULL, unknown or plain codec, a part of a block, a buffer too short. */
 KQ_API KQ_MUST_CHECK kq_status kq_dequantize(uint32_t codec, const void *src, size_t src_bytes, uint64_t weights, float *dst,
                                              size_t dst_floats, kq_error *err);
+
+typedef struct kq_quantize_options {
+    size_t struct_size;
+    const float *importances; /* how much an error in each column matters, finite and not negative; NULL: none are known */
+    size_t importance_floats; /* how many there are: cols for each group of rows */
+    uint64_t group_rows;      /* rows that share a vector of importances, such as those of one expert; 0: all rows */
+    kq_pool *pool;            /* NULL: the calling thread. The bytes do not depend on it */
+} kq_quantize_options;
+
+/* Encodes a matrix of floats [rows, cols], one row after another, into blocks at dst. The bytes are those of ggml's reference
+ * encoders, with importances and without (which is another search, not importances of 1). q8_0, tq1_0, tq2_0, mxfp4, nvfp4,
+ * q1_0, q2_0, f32, f16 and bf16 do not look at importances. options may be NULL. dst need not be aligned; the buffers must not
+ * overlap. Any number of threads may call it, each with its own pool. On failure the bytes of dst are undefined.
+ * NaN and infinity are refused, except in f32, f16 and bf16. Weights beyond the reach of a block's binary16 scale are not:
+ * they give an infinite scale, as in the reference.
+ * KQ_E_ARGUMENT: NULL, unknown or plain codec, a part of a block, a buffer too short, rows that are not whole groups, importances
+ * missing where the codec needs them or of the wrong number, data that is not finite or on which the search breaks down (weights
+ * of about 1e13 and more in iq2 and iq3); the text names the row. */
+KQ_API KQ_MUST_CHECK kq_status kq_quantize(uint32_t codec, const float *src, size_t src_floats, uint64_t rows, uint64_t cols, void *dst,
+                                           size_t dst_bytes, const kq_quantize_options *options, kq_error *err);
 
 #ifdef __cplusplus
 }

@@ -7,15 +7,22 @@
 #define KQ_PLAIN KQ_CODEC
 #include "codec/codecs.def"
 
+#define NEEDS_IMPORTANCES(codec) ((codec) == KQ_IQ2_XXS || (codec) == KQ_IQ2_XS || (codec) == KQ_IQ1_S)
+
 /* Indexed by type number; a row of zeros is no codec. */
 static const kq_codec_info infos[KQ_CODEC_LIMIT] = {
-#define KQ_CODEC(id, LABEL, type, weights, bytes) [type] = {KQ_##LABEL, #id, #LABEL, weights, bytes, true},
-#define KQ_PLAIN(id, LABEL, type, weights, bytes) [type] = {KQ_##LABEL, #id, #LABEL, weights, bytes, false},
+#define KQ_CODEC(id, LABEL, type, weights, bytes) [type] = {KQ_##LABEL, #id, #LABEL, weights, bytes, true, NEEDS_IMPORTANCES(type)},
+#define KQ_PLAIN(id, LABEL, type, weights, bytes) [type] = {KQ_##LABEL, #id, #LABEL, weights, bytes, false, false},
 #include "codec/codecs.def"
 };
 
 static kq_decode_fn *const decoders[KQ_CODEC_LIMIT] = {
 #define KQ_CODEC(id, LABEL, type, weights, bytes) [type] = kq_decode_##id,
+#include "codec/codecs.def"
+};
+
+static kq_encode_fn *const encoders[KQ_CODEC_LIMIT] = {
+#define KQ_CODEC(id, LABEL, type, weights, bytes) [type] = kq_encode_##id,
 #include "codec/codecs.def"
 };
 
@@ -40,6 +47,8 @@ const kq_codec_info *kq_codec_find(const char *name) {
 }
 
 kq_decode_fn *kq_codec_decoder(uint32_t codec) { return codec < KQ_CODEC_LIMIT ? decoders[codec] : NULL; }
+
+kq_encode_fn *kq_codec_encoder(uint32_t codec) { return codec < KQ_CODEC_LIMIT ? encoders[codec] : NULL; }
 
 kq_status kq_row_bytes(uint32_t codec, uint64_t weights, uint64_t *bytes, kq_error *err) {
     if (!bytes) return kq_fail(err, KQ_E_ARGUMENT, "bytes is NULL");

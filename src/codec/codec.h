@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* codec owns: the table of codecs, the block layouts (blocks.h), and the reference decoder of each: plain C, bit-exact, the
- * definition that every kernel is checked against.
+/* codec owns: the table of codecs, the block layouts (blocks.h), and the reference decoder and encoder of each: plain C, bit-exact,
+ * the definition that every kernel is checked against.
  * It may include: base. */
 #ifndef KQ_CODEC_H
 #define KQ_CODEC_H
@@ -15,7 +15,17 @@ typedef void kq_decode_fn(const void *src, size_t n_blocks, float *dst);
 /* The reference decoder of a codec; NULL for plain data and for numbers that are no codec. */
 kq_decode_fn *kq_codec_decoder(uint32_t codec);
 
-#define KQ_CODEC(id, LABEL, type, weights, bytes) kq_decode_fn kq_decode_##id;
+/* Encodes a row of n_weights floats (whole blocks, all finite) to dst (any alignment). importances: n_weights of them, or NULL.
+ * False, with dst undefined, where the format's search breaks down (a scale that is NaN): only data near the ends of float's
+ * range do that. */
+typedef bool kq_encode_fn(const float *src, size_t n_weights, const float *importances, void *dst);
+
+/* The reference encoder of a codec; NULL as above. */
+kq_encode_fn *kq_codec_encoder(uint32_t codec);
+
+#define KQ_CODEC(id, LABEL, type, weights, bytes) \
+    kq_decode_fn kq_decode_##id;                  \
+    kq_encode_fn kq_encode_##id;
 #include "codec/codecs.def"
 
 #endif
