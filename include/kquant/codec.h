@@ -63,7 +63,7 @@ typedef struct kq_quantize_options {
  * they give an infinite scale, as in the reference.
  * KQ_E_ARGUMENT: NULL, unknown or plain codec, a part of a block, a buffer too short, rows that are not whole groups, importances
  * missing where the codec needs them or of the wrong number, data that is not finite or on which the search breaks down (weights
- * of about 1e13 and more in iq2 and iq3); the text names the row. */
+ * of about 1e13 and more in iq1, iq2 and iq3); the text names the row. */
 KQ_API KQ_MUST_CHECK kq_status kq_quantize(uint32_t codec, const float *src, size_t src_floats, uint64_t rows, uint64_t cols, void *dst,
                                            size_t dst_bytes, const kq_quantize_options *options, kq_error *err);
 

@@ -120,7 +120,8 @@ static int snap_cell(group *g, const kq_lattice *lattice, int cell, bool *moved)
     return best;
 }
 
-/* Takes the choice: codes by its cuts, a positive scale, points of the grid. False when the search breaks down. */
+/* Takes the choice: codes by its cuts, a positive scale, points of the grid. False when the search breaks down: where sums
+ * overflow the scale can be NaN. */
 static bool settle(group *g, const kq_lattice *lattice, const choice *c) {
     bool negative = c->scale < 0, moved = false;
     g->scale = negative ? -c->scale : c->scale;
@@ -134,6 +135,7 @@ static bool settle(group *g, const kq_lattice *lattice, const choice *c) {
         g->index[cell] = snap_cell(g, lattice, cell, &moved);
         if (g->index[cell] < 0) return false;
     }
+    if (g->scale != g->scale) return false;
     if (!moved) return true;
     float a = 0, b = 0;
     for (int e = 0; e < g->n; e++) {
