@@ -13,6 +13,8 @@
 #include <jansson.h>
 #include <math.h>
 
+enum { SMALLEST_WIDTH = 32 }; /* numbers of heads, experts and layers are less */
+
 typedef struct tensor {
     const char *name;
     uint32_t n_dims;
@@ -59,7 +61,7 @@ static void make_weights(tensor *t) {
     }
 }
 
-static void read_tensor(tensor *t, const json_t *from) {
+static void read_tensor(tensor *t, const json_t *from, uint64_t shrink) {
     t->name = must((void *)(uintptr_t)json_string_value(json_object_get(from, "name")));
     const json_t *shape = must(json_object_get(from, "shape"));
     t->n_dims = (uint32_t)json_array_size(shape);
@@ -67,6 +69,7 @@ static void read_tensor(tensor *t, const json_t *from) {
     if (t->n_dims < 1 || t->n_dims > 4) die("dims");
     for (uint32_t d = 0; d < t->n_dims; d++) {
         t->dims[d] = (uint64_t)json_integer_value(json_array_get(shape, d));
+        if (t->dims[d] >= SMALLEST_WIDTH) t->dims[d] /= shrink;
         t->n *= t->dims[d];
     }
     t->data = must(malloc(t->n * sizeof(float)));
@@ -116,7 +119,16 @@ static void put_pair(gguf *g, const json_t *pair) {
 
 /* ---- the specification --------------------------------------------------------------------------------------------- */
 
-spec *spec_open(const char *name) {
+/* The keys that give widths: u32 values from SMALLEST_WIDTH on, but the context. */
+static void shrink_metadata(spec *s, json_int_t shrink) {
+    for (size_t i = 0; i < spec_n_keys(s); i++) {
+        json_t *pair = json_array_get(s->metadata, i), *value = json_array_get(pair, 2);
+        if (!json_is_integer(value) || json_integer_value(value) < SMALLEST_WIDTH || ends_with(spec_key(s, i), ".context_length")) continue;
+        json_integer_set(value, json_integer_value(value) / shrink);
+    }
+}
+
+static spec *open_shrunk(const char *name, uint64_t shrink) {
     size_t size;
     uint8_t *text = golden_read(&size, "models/%s.json", name);
     spec *s = must(calloc(1, sizeof *s));
@@ -126,9 +138,13 @@ spec *spec_open(const char *name) {
     const json_t *tensors = must(json_object_get(s->root, "tensors"));
     s->n_tensors = json_array_size(tensors);
     s->tensors = must(calloc(s->n_tensors, sizeof *s->tensors));
-    for (size_t i = 0; i < s->n_tensors; i++) read_tensor(&s->tensors[i], json_array_get(tensors, i));
+    for (size_t i = 0; i < s->n_tensors; i++) read_tensor(&s->tensors[i], json_array_get(tensors, i), shrink);
+    shrink_metadata(s, (json_int_t)shrink);
     return s;
 }
+
+spec *spec_open(const char *name) { return open_shrunk(name, 1); }
+spec *spec_open_small(const char *name) { return open_shrunk(name, 8); }
 
 void spec_close(spec *s) {
     for (size_t i = 0; i < s->n_tensors; i++) free(s->tensors[i].data);

@@ -11,6 +11,9 @@
 typedef struct spec spec;
 /* Of tests/golden/models/NAME.json; a failure ends the test program. */
 spec *spec_open(const char *name);
+/* The same model with every width, and the vocabulary, an eighth as large: quick to make, for tests that need many. Heads, experts and
+ * layers stay. */
+spec *spec_open_small(const char *name);
 void spec_close(spec *s);
 
 /* What to change: all are optional. */

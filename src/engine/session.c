@@ -190,13 +190,13 @@ static void evaluate(kq_session *s, size_t n, size_t n_rows, float *logits) {
 kq_status kq_session_append(kq_session *s, const int32_t *tokens, size_t n, float *logits, size_t n_logits, kq_error *err) {
     if (!s || (n && !tokens) || (n_logits && !logits)) return kq_fail(err, KQ_E_ARGUMENT, "session, tokens or logits is NULL");
     if (n_logits > n) return kq_fail(err, KQ_E_ARGUMENT, "n_logits is %zu for %zu tokens", n_logits, n);
+    if (n > s->n_ctx - s->length) {
+        return kq_fail(err, KQ_E_CONTEXT, "%zu tokens do not fit: %zu of %zu are taken", n, s->length, s->n_ctx);
+    }
     for (size_t i = 0; i < n; i++) {
         if (tokens[i] < 0 || (uint64_t)tokens[i] >= s->model->info.n_vocab) {
             return kq_fail(err, KQ_E_ARGUMENT, "token %zu is %d, not in 0 to %llu", i, tokens[i], (unsigned long long)s->model->info.n_vocab - 1);
         }
-    }
-    if (n > s->n_ctx - s->length) {
-        return kq_fail(err, KQ_E_CONTEXT, "%zu tokens do not fit: %zu of %zu are taken", n, s->length, s->n_ctx);
     }
     if (n) memmove(s->tokens + s->length, tokens, n * sizeof *tokens); /* they may be our own, before a rewind */
     for (size_t done = 0; done < n;) {

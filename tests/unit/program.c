@@ -201,8 +201,8 @@ static void judge(const kq_program *p) {
     }
 }
 
-static const int64_t values[] = {0, 1, -1, 2, -2, 3, -3, 4, -4, 5, 7, 8, 16, 255, 256, 65535, 65536, INT32_MAX, INT32_MIN, UINT32_MAX, (int64_t)1 << 40,
-                                 ((int64_t)1 << 40) + 1, INT64_MAX, INT64_MIN};
+static const int64_t values[] = {0, 1, -1, 2, -2, 3, -3, 4, -4, 5, 7, 8, 16, 255, 256, 65535, 65536, INT32_MAX, INT32_MIN, UINT32_MAX,
+                                 (int64_t)1 << 40, ((int64_t)1 << 40) + 1, INT64_MAX, INT64_MIN};
 
 /* Every number of every slot and step, one after another, becomes each of `values` and each neighbour of what it was. */
 #define MUTATE(field)                                                                   \
