@@ -37,3 +37,21 @@ const char *cli_model_path(const char *given) {
     }
     return path;
 }
+
+static bool model_progress(void *label, double done) {
+    cli_bar(label, done);
+    return !cli_stopped();
+}
+
+int cli_model_open(kq_model **out, const char *path, bool no_tokenizer) {
+    kq_model_options options = KQ_OPTIONS_INIT(kq_model_options);
+    char label[] = "loading";
+    options.progress = model_progress;
+    options.progress_ctx = label;
+    options.no_tokenizer = no_tokenizer;
+    cli_signals_file(path);
+    kq_error e;
+    kq_status status = kq_model_open(out, path, &options, &e);
+    cli_bar_clear();
+    return status ? cli_fail_kq(&e) : CLI_FINE;
+}
