@@ -3,15 +3,12 @@
 #ifndef KQ_CPU_X86_AVX2_H
 #define KQ_CPU_X86_AVX2_H
 
+#include "cpu/x86/prefetch.h"
+
 #include <immintrin.h>
 #include <stddef.h>
 
 static inline __m256i load32(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
-
-/* A prefetch of `bytes` bytes so far ahead of p. It never faults, so it may point behind the weights. */
-static inline __attribute__((always_inline)) void prefetch(const void *p, size_t ahead, size_t bytes) {
-    for (size_t line = 0; line < bytes; line += 64) _mm_prefetch((const char *)p + ahead + line, _MM_HINT_T0);
-}
 
 /* Eight sums of four products of unsigned by signed bytes. The caller knows that two products fit 16 bits. */
 static inline __attribute__((always_inline)) __m256 dot4(__m256i u, __m256i s) {

@@ -11,8 +11,6 @@
 #include "cpu/kernels.h"
 #include "cpu/x86/avx2.h"
 
-enum { AHEAD = 2048 };
-
 /* The eight scales, or minima, of a block as the bytes of a word. */
 static inline void six_bits(const BLOCK *b, uint64_t *sc, uint64_t *mn) {
     uint32_t a = kq_load_u32(b->scales), m = kq_load_u32(b->scales + 4), h = kq_load_u32(b->scales + 8);
@@ -47,7 +45,7 @@ static inline __attribute__((always_inline)) void rows_m(const uint8_t *w, size_
         for (size_t j = 0; j < M; j++) even[j] = odd[j] = minima[j] = _mm256_setzero_ps();
         for (size_t i = 0; i < n_blocks; i++) {
             _Alignas(32) float t[4][8];
-            prefetch(b + i, AHEAD, sizeof *b);
+            prefetch_weights(b + i, sizeof *b);
             uint64_t sc, mn;
             six_bits(b + i, &sc, &mn);
             __m256 scales = bytes_times(sc, b[i].d), mins = bytes_times(mn, b[i].dmin);

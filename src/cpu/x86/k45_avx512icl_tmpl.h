@@ -14,18 +14,16 @@
  * So what a pair gives does not depend on M. */
 #include "codec/blocks.h"
 #include "cpu/kernels.h"
+#include "cpu/x86/prefetch.h"
 
 #include <immintrin.h>
-
-#ifndef AHEAD
-#define AHEAD 2048
-#endif
 
 typedef struct lanes {
     __m512i nibbles;  /* GF(2) matrices: low nibble, high nibble */
     __m512i fifth[4]; /* bit 2p or 2p + 1 to bit 4 */
     __m512i group[4]; /* lane of each lane's scale */
     __m512i head;     /* d in lanes 0..7, dmin in 8..15 */
+    __m128i fields, lower_at, lower_bits, upper_at, upper_bits; /* of the scales: see block_scales */
 } lanes;
 
 static inline __attribute__((always_inline)) lanes make_lanes(void) {
@@ -37,18 +35,25 @@ static inline __attribute__((always_inline)) lanes make_lanes(void) {
         l.fifth[p] = _mm512_setr_epi64(even, even, even, even, odd, odd, odd, odd);
         l.group[p] = _mm512_inserti64x4(_mm512_set1_epi32(2 * p), _mm256_set1_epi32(2 * p + 1), 1);
     }
+    l.fields = _mm_setr_epi8(4, 5, 6, 7, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15);
+    l.lower_at = _mm_setr_epi8(0, 8, 16, 24, 32, 40, 48, 56, 0, 8, 16, 24, 36, 44, 52, 60);
+    l.lower_bits = _mm_setr_epi8(63, 63, 63, 63, 15, 15, 15, 15, 63, 63, 63, 63, 15, 15, 15, 15);
+    l.upper_at = _mm_setr_epi8(0, 0, 0, 0, 2, 10, 18, 26, 0, 0, 0, 0, 2, 10, 18, 26);
+    l.upper_bits = _mm_setr_epi8(0, 0, 0, 0, 48, 48, 48, 48, 0, 0, 0, 0, 48, 48, 48, 48);
     l.head = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi32(1), 1);
     return l;
 }
 
-/* d * scale of the 8 groups, then dmin * minimum of the 8. The six-bit fields are taken apart in scalar registers, which are idle. */
+/* d * scale of the 8 groups, then dmin * minimum of the 8. The fields are taken apart where they lie: 64 bits that hold the four low
+ * scales (or minima) and the four bytes of the others' low nibbles, from which each byte is cut at its own bit. In scalar registers
+ * this is idle ports' work, but GCC 12 turns such code into twelve vector instructions. */
 static inline __attribute__((always_inline)) __m512 block_scales(const BLOCK *b, const lanes *l) {
-    uint32_t a = kq_load_u32(b->scales), m = kq_load_u32(b->scales + 4), h = kq_load_u32(b->scales + 8);
-    uint64_t sc = (uint64_t)(a & 0x3f3f3f3fu) | (uint64_t)((h & 0x0f0f0f0fu) | (a >> 2 & 0x30303030u)) << 32;
-    uint64_t mn = (uint64_t)(m & 0x3f3f3f3fu) | (uint64_t)((h >> 4 & 0x0f0f0f0fu) | (m >> 2 & 0x30303030u)) << 32;
-    __m512 s = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_set_epi64x((long long)mn, (long long)sc)));
-    __m512 d = _mm512_permutexvar_ps(l->head, _mm512_castps128_ps512(_mm_cvtph_ps(_mm_cvtsi32_si128((int)kq_load_u32(b)))));
-    return _mm512_mul_ps(s, d);
+    __m128i head = _mm_loadu_si128((const __m128i *)(const void *)b); /* d, dmin, scales */
+    __m128i fields = _mm_shuffle_epi8(head, l->fields);
+    __m128i upper = _mm_and_si128(_mm_multishift_epi64_epi8(l->upper_at, fields), l->upper_bits);
+    __m128i bytes = _mm_ternarylogic_epi32(_mm_multishift_epi64_epi8(l->lower_at, fields), l->lower_bits, upper, 0xea); /* a & b | c */
+    __m512 d = _mm512_permutexvar_ps(l->head, _mm512_castps128_ps512(_mm_cvtph_ps(head)));
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)), d);
 }
 
 /* The codes of weights 64p .. 64p + 63. */
@@ -71,7 +76,7 @@ static inline __attribute__((always_inline)) void rows_m(const uint8_t *w, size_
         for (size_t j = 0; j < M; j++) even[j] = odd[j] = minima[j] = _mm512_setzero_ps();
         for (size_t i = 0; i < n_blocks; i++) {
             const BLOCK *at = b + i;
-            for (size_t line = 0; line < sizeof(BLOCK); line += 64) _mm_prefetch((const char *)at + AHEAD + line, _MM_HINT_T0);
+            prefetch_weights(at, sizeof *at);
             __m512 scales = block_scales(at, &l), t[4];
             for (size_t j = 0; j < M; j++) {
                 t[j] = _mm512_mul_ps(scales, _mm512_load_ps(x[j][i].scale)); /* and sum[] behind it */

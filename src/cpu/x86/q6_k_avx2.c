@@ -10,8 +10,6 @@
 #include "cpu/kernels.h"
 #include "cpu/x86/avx2.h"
 
-enum { AHEAD = 2048 };
-
 /* The codes of weights 128h + 32r .. + 31. */
 static inline __attribute__((always_inline)) __m256i run_codes(const kq_block_q6_k *b, int h, int r) {
     const __m256i nibble = _mm256_set1_epi8(15), upper = _mm256_set1_epi8(0x30);
@@ -34,7 +32,7 @@ static inline __attribute__((always_inline)) void rows_m(const uint8_t *w, size_
         for (size_t j = 0; j < M; j++) even[j] = odd[j] = offsets[j] = _mm256_setzero_ps();
         for (size_t i = 0; i < n_blocks; i++) {
             _Alignas(32) float t[4][8];
-            prefetch(b + i, AHEAD, sizeof *b);
+            prefetch_weights(b + i, sizeof *b);
             __m256 d = _mm256_set1_ps(_cvtsh_ss(b[i].d));
             __m256i sc = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)b[i].scales));
             __m256 s0 = _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm256_castsi256_si128(sc))));

@@ -9,10 +9,9 @@
  * A group of 16 weights is four lanes of a product. */
 #include "codec/blocks.h"
 #include "cpu/kernels.h"
+#include "cpu/x86/prefetch.h"
 
 #include <immintrin.h>
-
-enum { AHEAD = 2048 };
 
 typedef struct lanes {
     __m512i low;      /* 15 in each byte */
@@ -60,7 +59,7 @@ static inline __attribute__((always_inline)) void rows_m(const uint8_t *w, size_
         __m512 even[4], odd[4], offsets[4];
         for (size_t j = 0; j < M; j++) even[j] = odd[j] = offsets[j] = _mm512_setzero_ps();
         for (size_t i = 0; i < n_blocks; i++) {
-            for (size_t line = 0; line < sizeof *b; line += 64) _mm_prefetch((const char *)(b + i) + AHEAD + line, _MM_HINT_T0);
+            prefetch_weights(b + i, sizeof *b);
             __m512 scales = block_scales(b + i), t[4];
             for (size_t j = 0; j < M; j++) {
                 __m512 x_scales = _mm512_permutexvar_ps(l.pairs, _mm512_load_ps(x[j][i].scale)); /* with sum[] behind it, unused */

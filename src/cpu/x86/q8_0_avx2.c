@@ -8,8 +8,6 @@
 #include "cpu/kernels.h"
 #include "cpu/x86/avx2.h"
 
-enum { AHEAD = 2048 };
-
 static inline __attribute__((always_inline)) void add_eight(const kq_block_q8_0 *b, size_t i, const kq_act8 *const *x, __m256 *even, __m256 *odd,
                                                             const size_t M) {
     _Alignas(32) float t[4][8];
@@ -33,7 +31,7 @@ static inline __attribute__((always_inline)) void rows_m(const uint8_t *w, size_
         __m256 even[4], odd[4];
         for (size_t j = 0; j < M; j++) even[j] = odd[j] = _mm256_setzero_ps();
         for (size_t i = 0; i < n_blocks / 8; i++) {
-            prefetch(b + 8 * i, AHEAD, 8 * sizeof *b);
+            prefetch_weights(b + 8 * i, 8 * sizeof *b);
             add_eight(b + 8 * i, i, x, even, odd, M);
         }
         if (n_blocks % 8) {

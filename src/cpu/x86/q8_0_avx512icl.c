@@ -7,49 +7,33 @@
  * the same steps with the missing blocks as zeros, so nothing behind the row is read. */
 #include "codec/blocks.h"
 #include "cpu/kernels.h"
+#include "cpu/x86/prefetch.h"
 
 #include <immintrin.h>
-
-enum { AHEAD = 2048 };
-
-typedef struct eight { /* blocks */
-    __m512i codes[4];
-    __m512 scales; /* in lanes 0..7 and, for the sums, again in 8..15 */
-} eight;
 
 static inline __attribute__((always_inline)) __m256i quants(const kq_block_q8_0 *b) {
     return _mm256_loadu_si256((const __m256i *)(const void *)b->qs);
 }
 
-static inline __attribute__((always_inline)) eight load_eight(const kq_block_q8_0 *b) {
-    const __m512i flip = _mm512_set1_epi8(-128);
-    eight e;
-    for (int p = 0; p < 4; p++)
-        e.codes[p] = _mm512_xor_si512(_mm512_inserti64x4(_mm512_castsi256_si512(quants(b + 2 * p)), quants(b + 2 * p + 1), 1), flip);
+/* The scales of eight blocks, twice: for the products in lanes 0..7, for the sums in 8..15. */
+static inline __attribute__((always_inline)) __m512 eight_scales(const kq_block_q8_0 *b) {
     uint64_t low = (uint64_t)b[0].d | (uint64_t)b[1].d << 16 | (uint64_t)b[2].d << 32 | (uint64_t)b[3].d << 48;
     uint64_t high = (uint64_t)b[4].d | (uint64_t)b[5].d << 16 | (uint64_t)b[6].d << 32 | (uint64_t)b[7].d << 48;
-    __m128i d = _mm_set_epi64x((long long)high, (long long)low);
-    e.scales = _mm512_cvtph_ps(_mm256_broadcastsi128_si256(d));
-    return e;
+    return _mm512_cvtph_ps(_mm256_broadcastsi128_si256(_mm_set_epi64x((long long)high, (long long)low)));
 }
 
-static inline __attribute__((always_inline)) eight load_some(const kq_block_q8_0 *b, size_t n) {
-    kq_block_q8_0 all[8];
-    memset(all, 0, sizeof all);
-    memcpy(all, b, n * sizeof *b);
-    return load_eight(all);
-}
-
-static inline __attribute__((always_inline)) void add_eight(const eight *e, size_t i, const kq_act8 *const *x, const __m512i *group, __m512 *even,
-                                                            __m512 *odd, __m512 *offsets, const size_t M) {
-    __m512 t[4];
+static inline __attribute__((always_inline)) void add_eight(const kq_block_q8_0 *b, size_t i, const kq_act8 *const *x, const __m512i *group,
+                                                            __m512 *even, __m512 *odd, __m512 *offsets, const size_t M) {
+    const __m512i flip = _mm512_set1_epi8(-128);
+    __m512 scales = eight_scales(b), t[4];
     for (size_t j = 0; j < M; j++) {
-        t[j] = _mm512_mul_ps(e->scales, _mm512_load_ps(x[j][i].scale)); /* and sum[] behind it */
+        t[j] = _mm512_mul_ps(scales, _mm512_load_ps(x[j][i].scale)); /* and sum[] behind it */
         offsets[j] = _mm512_add_ps(offsets[j], t[j]);
     }
     for (int p = 0; p < 4; p++) {
+        __m512i two = _mm512_inserti64x4(_mm512_castsi256_si512(quants(b + 2 * p)), quants(b + 2 * p + 1), 1), codes = _mm512_xor_si512(two, flip);
         for (size_t j = 0; j < M; j++) {
-            __m512i products = _mm512_dpbusd_epi32(_mm512_setzero_si512(), e->codes[p], _mm512_load_si512(x[j][i].q + 64 * p));
+            __m512i products = _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes, _mm512_load_si512(x[j][i].q + 64 * p));
             __m512 *sum = p & 1 ? &odd[j] : &even[j];
             *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), _mm512_permutexvar_ps(group[p], t[j]), *sum);
         }
@@ -60,18 +44,22 @@ static inline __attribute__((always_inline)) void rows_m(const uint8_t *w, size_
                                                          const kq_act8 *const *x, float *const *y, const size_t M) {
     __m512i group[4]; /* lane of each lane's scale */
     for (int p = 0; p < 4; p++) group[p] = _mm512_inserti64x4(_mm512_set1_epi32(2 * p), _mm256_set1_epi32(2 * p + 1), 1);
+    size_t whole = n_blocks / 8, left = n_blocks % 8;
     for (size_t r = 0; r < n_rows; r++, w += row_bytes) {
         const kq_block_q8_0 *b = (const kq_block_q8_0 *)(const void *)w;
         __m512 even[4], odd[4], offsets[4];
         for (size_t j = 0; j < M; j++) even[j] = odd[j] = offsets[j] = _mm512_setzero_ps();
-        for (size_t i = 0; i < n_blocks / 8; i++) {
-            for (size_t line = 0; line < 8 * sizeof *b; line += 64) _mm_prefetch((const char *)(b + 8 * i) + AHEAD + line, _MM_HINT_T0);
-            eight e = load_eight(b + 8 * i);
-            add_eight(&e, i, x, group, even, odd, offsets, M);
-        }
-        if (n_blocks % 8) {
-            eight e = load_some(b + n_blocks / 8 * 8, n_blocks % 8);
-            add_eight(&e, n_blocks / 8, x, group, even, odd, offsets, M);
+        for (size_t i = 0; i < whole + (left > 0); i++) {
+            kq_block_q8_0 rest[8];
+            const kq_block_q8_0 *at = b + 8 * i;
+            if (i < whole) {
+                prefetch_weights(at, 8 * sizeof *at);
+            } else {
+                memset(rest, 0, sizeof rest);
+                memcpy(rest, at, left * sizeof *at);
+                at = rest;
+            }
+            add_eight(at, i, x, group, even, odd, offsets, M);
         }
         for (size_t j = 0; j < M; j++) {
             __m512 sum = _mm512_add_ps(even[j], odd[j]);
