@@ -26,14 +26,15 @@ static kq_status read_split(const kq_gguf *g, split *s, kq_error *err) {
     return kq_gguf_get_u64(g, "split.tensors.count", 0, KQ_GGUF_MAX_TENSORS, &s->tensors, err);
 }
 
-/* The path of another part: `path` with its number replaced. NULL when `path` does not end as a part's does, or memory fails. */
 enum { SUFFIX = sizeof "-00001-of-00003.gguf" - 1 };
+/* Whether `path` ends as the name of this part must. */
 static bool is_part_path(const char *path, const split *s) {
     char suffix[SUFFIX + 32];
     size_t length = strlen(path);
     snprintf(suffix, sizeof suffix, "-%05llu-of-%05llu.gguf", (ull)s->no + 1, (ull)s->count);
     return length > SUFFIX && strcmp(path + length - SUFFIX, suffix) == 0;
 }
+/* The path of another part: `path`, which is a part's, with its number replaced. NULL when memory fails. */
 static char *part_path(kq_arena *arena, const char *path, uint64_t no) {
     size_t length = strlen(path);
     char *other = kq_arena_string(arena, path, length), digits[24];
@@ -49,7 +50,7 @@ static kq_status open_part(kq_gguf **out, const char *path, const kq_allocator *
     return kq_gguf_read(out, path, &map, map.data, map.size, a, err);
 }
 
-/* Moves the mapping and the tensors of part `no` to the model. */
+/* Moves the mapping and the tensors of the next part to the model. */
 static kq_status adopt(kq_gguf *g, kq_gguf *part, const char *path, kq_error *err) {
     size_t n = g->n_tensors + part->n_tensors; /* both at most KQ_GGUF_MAX_TENSORS */
     if (n > KQ_GGUF_MAX_TENSORS) {
