@@ -14,8 +14,10 @@
 #include "cpu/op.h"
 
 enum {
-    CHUNK = 256,      /* positions: 16 rows of scores are 16 KB, and keys and values of 128 in f16 128 KB, which L2 keeps for the next tile */
-    ROWS = 16,        /* rows that a tile brings to a key, so that a key is turned into floats once for several; whole tokens */
+    CHUNK = 256,      /* positions: 64 rows of scores are 64 KB, keys and values of 128 in f16 128 KB: L2 holds both */
+    ROWS = 64,        /* rows of a tile, whole tokens: what a chunk is read for. A cache's pitch puts it into few sets of L1 and L2, so 16 rows
+                       * fetch it too often: 16 to 64 gave a fifth more behind 4096 positions */
+    TILES = 8,        /* but at least so many tiles, that there is something to share */
     SPLIT = 4,        /* up to so many tokens, tasks are chunks */
     POOL_WORK = 32768 /* multiplications below which waking the pool costs more than it saves */
 };
@@ -182,8 +184,9 @@ static void finish(const attention *a, size_t t, size_t h, const row_state *row)
 static void tile_task(void *ctx, size_t index, size_t worker) {
     const attention *a = ctx;
     workspace w = workspace_of(a, worker);
-    size_t n_tiles = (a->n_tokens + a->tile - 1) / a->tile, g = index % a->n_groups;
-    size_t t0 = (n_tiles - 1 - index / a->n_groups) * a->tile, t1 = KQ_MIN(t0 + a->tile, a->n_tokens); /* the last, and longest, first */
+    /* Tile after tile with one key head, whose keys and values stay in L2 for some thousand positions; the last, and longest, tile first. */
+    size_t n_tiles = (a->n_tokens + a->tile - 1) / a->tile, g = index / n_tiles;
+    size_t t0 = (n_tiles - 1 - index % n_tiles) * a->tile, t1 = KQ_MIN(t0 + a->tile, a->n_tokens);
     size_t rows = (t1 - t0) * a->per_group, first = SIZE_MAX, last = 0, low, high;
     for (size_t row = 0; row < rows; row++) clear(&w.total[row], a->value_width);
     for (size_t t = t0; t < t1; t++) {
@@ -253,7 +256,7 @@ static void attention_run(const kq_exec *x, const kq_step *step) {
     a.v_pitch = a.n_groups * a.v_head;
     a.scale = (float)step->attr[0].f;
     a.window = step->attr[1].i;
-    a.tile = KQ_MAX(ROWS / a.per_group, 1);
+    a.tile = KQ_MAX(KQ_MIN(ROWS / a.per_group, a.n_tokens / TILES), 1);
     uint64_t bytes = 0;
     bool fits = workspace_bytes(most_rows(a.per_group), a.value_width, &bytes);
     assert(fits);

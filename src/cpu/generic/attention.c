@@ -1,62 +1,58 @@
 /* SPDX-License-Identifier: MIT */
 /* The definition in plain C of attention's two products (kernels.h): what the variants must equal bit for bit. Keys and values are
- * turned into floats sixteen at a time, once for up to QUERIES rows. */
+ * turned into floats sixteen at a time, once for up to ROWS rows. */
 #include "cpu/kernels.h"
 
-enum { LANES = KQ_EXACT_LANES, QUERIES = 8 };
+enum { LANES = KQ_EXACT_LANES, ROWS = 8 };
 
-/* Elements [d, d + n) of a cache row, n <= 16; zeros behind them. */
-static inline void load(const void *row, size_t d, size_t n, bool f16, float out[LANES]) {
-    if (f16) {
-        const uint16_t *h = (const uint16_t *)row + d;
-        for (size_t l = 0; l < n; l++) out[l] = kq_f16_to_f32(h[l]);
-    } else {
-        memcpy(out, (const float *)row + d, n * sizeof *out);
-    }
-    for (size_t l = n; l < LANES; l++) out[l] = 0;
+/* Sixteen elements of a cache row from d on: where they lie when they are floats, else in `room`. */
+static inline const float *load(const void *row, size_t d, bool f16, float room[LANES]) {
+    if (!f16) return (const float *)row + d;
+    for (size_t l = 0; l < LANES; l++) room[l] = kq_f16_to_f32(((const uint16_t *)row)[d + l]);
+    return room;
+}
+static inline float load_one(const void *row, size_t d, bool f16) {
+    return f16 ? kq_f16_to_f32(((const uint16_t *)row)[d]) : ((const float *)row)[d];
+}
+
+static inline void add_products(float *restrict lanes, const float *restrict a, const float *restrict b) {
+    for (size_t l = 0; l < LANES; l++) lanes[l] += a[l] * b[l];
+}
+static inline void add_multiple(float *restrict to, float a, const float *restrict b) {
+    for (size_t l = 0; l < LANES; l++) to[l] += a * b[l];
 }
 
 static inline void score(const float *const *q, size_t m, const void *k, size_t k_pitch, size_t n, size_t width, float scale, float *s,
                          size_t s_pitch, bool f16) {
-    float lanes[QUERIES][LANES], key[LANES];
     for (size_t i = 0; i < n; i++) {
         const void *row = (const uint8_t *)k + i * k_pitch;
-        for (size_t j0 = 0; j0 < m; j0 += QUERIES) {
-            size_t some = KQ_MIN(m - j0, QUERIES);
-            memset(lanes, 0, sizeof lanes);
-            for (size_t d = 0; d < width; d += LANES) {
-                size_t have = KQ_MIN(width - d, LANES);
-                load(row, d, have, f16, key);
-                for (size_t j = 0; j < some; j++) {
-                    const float *query = q[j0 + j] + d;
-                    if (have == LANES) {
-                        for (size_t l = 0; l < LANES; l++) lanes[j][l] += query[l] * key[l];
-                    } else {
-                        for (size_t l = 0; l < have; l++) lanes[j][l] += query[l] * key[l];
-                    }
-                }
+        for (size_t first = 0; first < m; first += ROWS) {
+            size_t end = KQ_MIN(first + ROWS, m), d = 0;
+            float lanes[ROWS][LANES] = {{0}}, room[LANES];
+            for (; d + LANES <= width; d += LANES) {
+                const float *key = load(row, d, f16, room);
+                for (size_t j = first; j < end; j++) add_products(lanes[j - first], q[j] + d, key);
             }
-            for (size_t j = 0; j < some; j++) s[(j0 + j) * s_pitch + i] = kq_exact_sum(lanes[j]) * scale;
+            for (size_t l = 0; d + l < width; l++) {
+                for (size_t j = first; j < end; j++) lanes[j - first][l] += q[j][d + l] * load_one(row, d + l, f16);
+            }
+            for (size_t j = first; j < end; j++) s[j * s_pitch + i] = kq_exact_sum(lanes[j - first]) * scale;
         }
     }
 }
 
 static inline void blend(const float *e, size_t e_pitch, size_t m, const void *v, size_t v_pitch, size_t n, size_t width, float *acc,
                          size_t acc_pitch, bool f16) {
-    float value[LANES];
     for (size_t i = 0; i < n; i++) {
         const void *row = (const uint8_t *)v + i * v_pitch;
-        for (size_t d = 0; d < width; d += LANES) {
-            size_t have = KQ_MIN(width - d, LANES);
-            load(row, d, have, f16, value);
-            for (size_t j = 0; j < m; j++) {
-                float weight = e[j * e_pitch + i], *to = acc + j * acc_pitch + d;
-                if (have == LANES) {
-                    for (size_t l = 0; l < LANES; l++) to[l] += weight * value[l];
-                } else {
-                    for (size_t l = 0; l < have; l++) to[l] += weight * value[l];
-                }
-            }
+        size_t d = 0;
+        for (; d + LANES <= width; d += LANES) {
+            float room[LANES];
+            const float *value = load(row, d, f16, room);
+            for (size_t j = 0; j < m; j++) add_multiple(acc + j * acc_pitch + d, e[j * e_pitch + i], value);
+        }
+        for (; d < width; d++) {
+            for (size_t j = 0; j < m; j++) acc[j * acc_pitch + d] += e[j * e_pitch + i] * load_one(row, d, f16);
         }
     }
 }

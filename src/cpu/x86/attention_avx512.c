@@ -128,8 +128,8 @@ INLINE void blend_rows(const float *e, size_t e_pitch, const size_t M, const uin
     if (d < width) blend_block(e, e_pitch, M, v, v_pitch, n, 1, d, mask_of(width - d), acc, acc_pitch, f16, false);
 }
 
-INLINE void blend(const float *e, size_t e_pitch, size_t m, const uint8_t *v, size_t v_pitch, size_t n, size_t width, float *acc,
-                  size_t acc_pitch, const bool f16) {
+INLINE void blend_positions(const float *e, size_t e_pitch, size_t m, const uint8_t *v, size_t v_pitch, size_t n, size_t width, float *acc,
+                            size_t acc_pitch, const bool f16) {
     size_t j = 0;
     for (; j + 4 <= m; j += 4) blend_rows(e + j * e_pitch, e_pitch, 4, v, v_pitch, n, width, acc + j * acc_pitch, acc_pitch, f16);
     if (m & 2) {
@@ -137,6 +137,17 @@ INLINE void blend(const float *e, size_t e_pitch, size_t m, const uint8_t *v, si
         j += 2;
     }
     if (m & 1) blend_rows(e + j * e_pitch, e_pitch, 1, v, v_pitch, n, width, acc + j * acc_pitch, acc_pitch, f16);
+}
+
+/* Several groups of rows go over POSITIONS values before the next: few enough to stay in L1, where the pitch of a cache puts them into few
+ * sets; enough that loading and storing the sums costs little. */
+enum { POSITIONS = 32 };
+
+INLINE void blend(const float *e, size_t e_pitch, size_t m, const uint8_t *v, size_t v_pitch, size_t n, size_t width, float *acc,
+                  size_t acc_pitch, const bool f16) {
+    size_t step = m > 4 ? POSITIONS : n;
+    for (size_t i = 0; i < n; i += step)
+        blend_positions(e + i, e_pitch, m, v + i * v_pitch, v_pitch, KQ_MIN(n - i, step), width, acc, acc_pitch, f16);
 }
 
 void kq_blend_f32_avx512(const float *e, size_t e_pitch, size_t m, const void *v, size_t v_pitch, size_t n, size_t width, float *acc,
