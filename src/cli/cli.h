@@ -46,6 +46,16 @@ typedef struct cli_option {
     const char *help;
 } cli_option;
 
+/* How a row says kind and place of its value, in a command whose structure of values is called `values`; a field of another type
+ * does not compile. */
+#define CLI_FIELD(field, type) .offset = offsetof(values, field) + 0 * sizeof(_Generic(((values *)NULL)->field, type: 0))
+#define CLI_IS_FLAG(field) .kind = CLI_FLAG, CLI_FIELD(field, bool)
+#define CLI_IS_WHOLE(field, name, least, most) .kind = CLI_WHOLE, CLI_FIELD(field, int64_t), .argument = name, .min = least, .max = most
+#define CLI_IS_NUMBER(field, name, least, most) .kind = CLI_NUMBER, CLI_FIELD(field, double), .argument = name, .min = least, .max = most
+#define CLI_IS_TEXT(field, name) .kind = CLI_TEXT, CLI_FIELD(field, const char *), .argument = name
+#define CLI_IS_FILE(field) .kind = CLI_FILE, CLI_FIELD(field, const char *), .argument = "FILE"
+#define CLI_IS_CHOICE(field, name, words) .kind = CLI_CHOICE, CLI_FIELD(field, int), .argument = name, .choices = words
+
 /* Every structure of values begins with these. */
 typedef struct cli_values {
     char **args;  /* arguments that are no options */
@@ -165,6 +175,7 @@ size_t cli_unescape(char *text, size_t size);
 /* kq_tokenizer_encode into memory that the caller frees, with room for one id more. */
 kq_status cli_encode(const kq_tokenizer *t, const char *text, size_t size, uint32_t flags, int32_t **ids, size_t *count, kq_error *err);
 
+#define CLI_HELP_ESCAPE "turn \\n, \\t, \\r, \\\\, \\\" and \\xHH of -p into what they stand for"
 #define CLI_HELP_EXACT "float activations and one order of summation: the same bits for every batch, number of threads and processor"
 #define CLI_HELP_THREADS "threads; 0 is one for each processor that may be used"
 #define CLI_HELP_KV "number format of the KV cache"

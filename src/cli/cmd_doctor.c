@@ -13,7 +13,7 @@ typedef struct values {
 } values;
 
 static const cli_option options[] = {
-    {.names = "--json", .kind = CLI_FLAG, .offset = offsetof(values, json), .help = "print JSON"},
+    {.names = "--json", CLI_IS_FLAG(json), .help = "print JSON"},
 };
 
 #ifdef __clang__
@@ -183,8 +183,9 @@ const cli_command cli_doctor = {
     .name = "doctor",
     .usage = "[--json]",
     .summary = "Show what this machine offers and what kquant uses of it",
-    .description = "Shows versions, processors, their features, the kernels chosen for them, and whether the default model is found and runs.\n"
-                   "Fails when it is found but does not run.",
+    .description =
+        "Shows versions, processors, their features, the kernels chosen for them, and whether the default model is found and runs.\n"
+        "Fails when it is found but does not run.",
     .options = options,
     .n_options = CLI_COUNT(options),
     .values_size = sizeof(values),

@@ -10,7 +10,7 @@ typedef struct values {
 } values;
 
 static const cli_option options[] = {
-    {.names = "--man", .kind = CLI_FLAG, .offset = offsetof(values, man), .help = "print the whole manual as a man page"},
+    {.names = "--man", CLI_IS_FLAG(man), .help = "print the whole manual as a man page"},
 };
 
 static int run_help(const void *given) {

@@ -12,11 +12,11 @@ typedef struct values {
 } values;
 
 static const cli_option options[] = {
-    {.names = "-m --model", .kind = CLI_FILE, .argument = "FILE", .offset = offsetof(values, model), .help = "the file, instead of the argument"},
-    {.names = "--tensors", .kind = CLI_FLAG, .offset = offsetof(values, tensors), .help = "show the tensors alone"},
-    {.names = "--metadata", .kind = CLI_FLAG, .offset = offsetof(values, metadata), .help = "show the metadata alone"},
-    {.names = "--json", .kind = CLI_FLAG, .offset = offsetof(values, json), .help = "print JSON: everything, but of long arrays only the length"},
-    {.names = "--full", .kind = CLI_FLAG, .offset = offsetof(values, full), .help = "with --json, print long arrays too"},
+    {.names = "-m --model", CLI_IS_FILE(model), .help = "the file, instead of the argument"},
+    {.names = "--tensors", CLI_IS_FLAG(tensors), .help = "show the tensors alone"},
+    {.names = "--metadata", CLI_IS_FLAG(metadata), .help = "show the metadata alone"},
+    {.names = "--json", CLI_IS_FLAG(json), .help = "print JSON: everything, but of long arrays only the length"},
+    {.names = "--full", CLI_IS_FLAG(full), .help = "with --json, print long arrays too"},
 };
 
 /* ---- what both outputs need ------------------------------------------------------------------------------------------- */
@@ -247,7 +247,8 @@ static void print_summary(const kq_gguf *g, const summary *s, int width) {
         printf("%-15s%s, %llu tokens\n", "vocabulary", shown, (unsigned long long)tokens->count);
         free(shown);
     }
-    printf("%-15s%s (%llu) in %zu tensors\n", "parameters", cli_count(s->weights).text, (unsigned long long)s->weights, kq_gguf_n_tensors(g));
+    printf("%-15s%s (%llu) in %zu tensors\n", "parameters", cli_count(s->weights).text, (unsigned long long)s->weights,
+           kq_gguf_n_tensors(g));
     printf("%-15s%s, %.2f bits per weight\n", "weights", cli_bytes(s->bytes).text, bits_per_weight(s->bytes, s->weights));
 }
 
@@ -379,8 +380,9 @@ const cli_command cli_inspect = {
     .aliases = "show info",
     .usage = "FILE [--json] [--tensors] [--metadata]",
     .summary = "Show what is in a GGUF file",
-    .description = "Shows the architecture, size and bits per weight of a GGUF file, how much of it each type takes, its metadata and its tensors.\n"
-                   "Of a split file any part may be given; the others are found.",
+    .description =
+        "Shows the architecture, size and bits per weight of a GGUF file, how much of it each type takes, its metadata and its tensors.\n"
+        "Of a split file any part may be given; the others are found.",
     .examples = "kquant inspect model.gguf\nkquant inspect model.gguf --json | jq .bits_per_weight",
     .options = options,
     .n_options = CLI_COUNT(options),

@@ -15,17 +15,14 @@ typedef struct values {
 } values;
 
 static const cli_option options[] = {
-    {.names = "-m --model", .kind = CLI_FILE, .argument = "FILE", .offset = offsetof(values, model),
-     .help = "model (without: the one that comes with kquant)"},
-    {.names = "--tokens", .kind = CLI_TEXT, .argument = "IDS", .offset = offsetof(values, tokens), .help = "ids, separated by commas: 13,92,7"},
-    {.names = "--prefill", .kind = CLI_WHOLE, .argument = "N", .offset = offsetof(values, prefill), .fallback = "-1", .min = -1, .max = INT32_MAX,
+    {.names = "-m --model", CLI_IS_FILE(model), .help = "model (without: the one that comes with kquant)"},
+    {.names = "--tokens", CLI_IS_TEXT(tokens, "IDS"), .help = "ids, separated by commas: 13,92,7"},
+    {.names = "--prefill", CLI_IS_WHOLE(prefill, "N", -1, INT32_MAX), .fallback = "-1",
      .help = "evaluate the first N tokens in one batch and the others one at a time; -1 is all in one"},
-    {.names = "-o --output", .kind = CLI_FILE, .argument = "FILE", .offset = offsetof(values, output), .help = "where to write; - is standard output"},
-    {.names = "--exact", .kind = CLI_FLAG, .offset = offsetof(values, exact), .help = CLI_HELP_EXACT},
-    {.names = "-t --threads", .kind = CLI_WHOLE, .argument = "N", .offset = offsetof(values, threads), .fallback = "0", .min = 0, .max = 512,
-     .help = CLI_HELP_THREADS},
-    {.names = "--kv", .aliases = CLI_KV_ALIASES, .kind = CLI_CHOICE, .argument = "TYPE", .offset = offsetof(values, kv), .fallback = "f16",
-     .choices = CLI_KV_TYPES, .help = CLI_HELP_KV},
+    {.names = "-o --output", CLI_IS_FILE(output), .help = "where to write; - is standard output"},
+    {.names = "--exact", CLI_IS_FLAG(exact), .help = CLI_HELP_EXACT},
+    {.names = "-t --threads", CLI_IS_WHOLE(threads, "N", 0, 512), .fallback = "0", .help = CLI_HELP_THREADS},
+    {.names = "--kv", .aliases = CLI_KV_ALIASES, CLI_IS_CHOICE(kv, "TYPE", CLI_KV_TYPES), .fallback = "f16", .help = CLI_HELP_KV},
 };
 
 /* "13,92,7" as numbers; 0 after an error message. */
@@ -105,7 +102,8 @@ static int run(const void *given) {
     const values *v = given;
     if (!v->tokens) return cli_fail_usage(&cli_logits, "which tokens? (--tokens 13,92,7)");
     if (!v->output) return cli_fail_usage(&cli_logits, "where to? (-o FILE, or -o - for standard output)");
-    if (!strcmp(v->output, "-") && isatty(STDOUT_FILENO)) return cli_fail_usage(&cli_logits, "-o -: standard output is a terminal, and logits are binary");
+    if (!strcmp(v->output, "-") && isatty(STDOUT_FILENO))
+        return cli_fail_usage(&cli_logits, "-o -: standard output is a terminal, and logits are binary");
     const char *path = cli_model_path(v->model);
     if (!path) return CLI_FAILED;
     int32_t *tokens;

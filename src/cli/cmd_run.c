@@ -17,48 +17,45 @@ typedef struct values {
     int kv;
 } values;
 
-#define AT(field) .offset = offsetof(values, field)
-
 static const cli_option options[] = {
     {.kind = CLI_HEADING, .help = "Text"},
-    {.names = "-m --model", .kind = CLI_FILE, .argument = "FILE", AT(model), .help = "model in GGUF (without: the story model that comes with kquant)"},
-    {.names = "-p --prompt", .kind = CLI_TEXT, .argument = "TEXT", AT(prompt), .help = "the text to continue, taken as it is"},
-    {.names = "-f --file", .kind = CLI_FILE, .argument = "FILE", AT(file),
-     .help = "read the text from a file, without its last line break; - is standard input"},
-    {.names = "-n --predict", .aliases = "--n-predict --max-tokens --max-new-tokens", .kind = CLI_WHOLE, .argument = "N", AT(predict), .fallback = "-1",
-     .min = -1, .max = INT32_MAX, .help = "tokens to generate at most; -1 is until the text ends or the context is full"},
-    {.names = "-e --escape", .kind = CLI_FLAG, AT(escape), .help = "turn \\n, \\t, \\r, \\\\, \\\" and \\xHH of -p into what they stand for"},
-    {.names = "--no-display-prompt", .kind = CLI_FLAG, AT(no_display_prompt),
+    {.names = "-m --model", CLI_IS_FILE(model), .help = "model in GGUF (without: the story model that comes with kquant)"},
+    {.names = "-p --prompt", CLI_IS_TEXT(prompt, "TEXT"), .help = "the text to continue, taken as it is"},
+    {.names = "-f --file", CLI_IS_FILE(file), .help = "read the text from a file, without its last line break; - is standard input"},
+    {.names = "-n --predict", .aliases = "--n-predict --max-tokens --max-new-tokens", CLI_IS_WHOLE(predict, "N", -1, INT32_MAX),
+     .fallback = "-1", .help = "tokens to generate at most; -1 is until the text ends or the context is full"},
+    {.names = "-e --escape", CLI_IS_FLAG(escape), .help = CLI_HELP_ESCAPE},
+    {.names = "--no-display-prompt", CLI_IS_FLAG(no_display_prompt),
      .help = "print the continuation alone; otherwise the prompt comes before it"},
-    {.names = "--special", .aliases = "-sp", .kind = CLI_FLAG, AT(special), .help = "print special tokens too"},
-    {.names = "--ignore-eos", .kind = CLI_FLAG, AT(ignore_eos), .help = "never end the text: the tokens that would are not chosen"},
-    {.names = "-q --quiet", .kind = CLI_FLAG, AT(quiet), .help = "no bars, notes and statistics"},
+    {.names = "--special", .aliases = "-sp", CLI_IS_FLAG(special), .help = "print special tokens too"},
+    {.names = "--ignore-eos", CLI_IS_FLAG(ignore_eos), .help = "never end the text: the tokens that would are not chosen"},
+    {.names = "-q --quiet", CLI_IS_FLAG(quiet), .help = "no bars, notes and statistics"},
     {.kind = CLI_HEADING, .help = "Choice of tokens"},
-    {.names = "--temp", .aliases = "--temperature", .kind = CLI_NUMBER, .argument = "T", AT(temp), .fallback = "0.8", .min = 0, .max = 100,
+    {.names = "--temp", .aliases = "--temperature", CLI_IS_NUMBER(temp, "T", 0, 100), .fallback = "0.8",
      .help = "temperature; 0 always takes the likeliest token"},
-    {.names = "--top-k", .kind = CLI_WHOLE, .argument = "K", AT(top_k), .fallback = "40", .min = 0, .max = INT32_MAX, .help = "choose among the K likeliest; 0 is off"},
-    {.names = "--top-p", .kind = CLI_NUMBER, .argument = "P", AT(top_p), .fallback = "0.95", .min = 0, .max = 1,
+    {.names = "--top-k", CLI_IS_WHOLE(top_k, "K", 0, INT32_MAX), .fallback = "40", .help = "choose among the K likeliest; 0 is off"},
+    {.names = "--top-p", CLI_IS_NUMBER(top_p, "P", 0, 1), .fallback = "0.95",
      .help = "choose among the likeliest that together have probability P; 1 is off"},
-    {.names = "--min-p", .kind = CLI_NUMBER, .argument = "P", AT(min_p), .fallback = "0.05", .min = 0, .max = 1,
+    {.names = "--min-p", CLI_IS_NUMBER(min_p, "P", 0, 1), .fallback = "0.05",
      .help = "choose among those that are P times as likely as the likeliest; 0 is off"},
-    {.names = "-s --seed", .kind = CLI_WHOLE, .argument = "N", AT(seed), .fallback = "-1", .min = -1, .max = UINT32_MAX,
+    {.names = "-s --seed", CLI_IS_WHOLE(seed, "N", -1, UINT32_MAX), .fallback = "-1",
      .help = "of the random choices; -1 takes one at random, which the statistics show"},
-    {.names = "--repeat-penalty", .aliases = "--repetition-penalty", .kind = CLI_NUMBER, .argument = "R", AT(repeat_penalty), .fallback = "1", .min = 0,
-     .max = 100, .help = "makes tokens that occurred less likely; 1 is off"},
-    {.names = "--presence-penalty", .kind = CLI_NUMBER, .argument = "R", AT(presence_penalty), .fallback = "0", .min = -100, .max = 100,
+    {.names = "--repeat-penalty", .aliases = "--repetition-penalty", CLI_IS_NUMBER(repeat_penalty, "R", 0, 100), .fallback = "1",
+     .help = "makes tokens that occurred less likely; 1 is off"},
+    {.names = "--presence-penalty", CLI_IS_NUMBER(presence_penalty, "R", -100, 100), .fallback = "0",
      .help = "taken from the logits of tokens that occurred"},
-    {.names = "--frequency-penalty", .kind = CLI_NUMBER, .argument = "R", AT(frequency_penalty), .fallback = "0", .min = -100, .max = 100,
+    {.names = "--frequency-penalty", CLI_IS_NUMBER(frequency_penalty, "R", -100, 100), .fallback = "0",
      .help = "taken from them for each time that they occurred"},
-    {.names = "--repeat-last-n", .kind = CLI_WHOLE, .argument = "N", AT(repeat_last_n), .fallback = "64", .min = -1, .max = INT32_MAX,
+    {.names = "--repeat-last-n", CLI_IS_WHOLE(repeat_last_n, "N", -1, INT32_MAX), .fallback = "64",
      .help = "how many tokens back the penalties look; 0 is off, -1 the whole context"},
     {.kind = CLI_HEADING, .help = "Machine"},
-    {.names = "-c --ctx-size", .aliases = "--max-seq-length", .kind = CLI_WHOLE, .argument = "N", AT(ctx_size), .fallback = "0", .min = 0, .max = INT32_MAX,
+    {.names = "-c --ctx-size", .aliases = "--max-seq-length", CLI_IS_WHOLE(ctx_size, "N", 0, INT32_MAX), .fallback = "0",
      .help = "most tokens, prompt and continuation; 0 is the model's own, at most 4096"},
-    {.names = "-t --threads", .kind = CLI_WHOLE, .argument = "N", AT(threads), .fallback = "0", .min = 0, .max = 512, .help = CLI_HELP_THREADS},
-    {.names = "-b --batch-size", .kind = CLI_WHOLE, .argument = "N", AT(batch_size), .fallback = "512", .min = 1, .max = 65536,
+    {.names = "-t --threads", CLI_IS_WHOLE(threads, "N", 0, 512), .fallback = "0", .help = CLI_HELP_THREADS},
+    {.names = "-b --batch-size", CLI_IS_WHOLE(batch_size, "N", 1, 65536), .fallback = "512",
      .help = "tokens of the prompt that are evaluated together"},
-    {.names = "--kv", .aliases = CLI_KV_ALIASES, .kind = CLI_CHOICE, .argument = "TYPE", AT(kv), .fallback = "f16", .choices = CLI_KV_TYPES, .help = CLI_HELP_KV},
-    {.names = "--exact", .kind = CLI_FLAG, AT(exact), .help = CLI_HELP_EXACT},
+    {.names = "--kv", .aliases = CLI_KV_ALIASES, CLI_IS_CHOICE(kv, "TYPE", CLI_KV_TYPES), .fallback = "f16", .help = CLI_HELP_KV},
+    {.names = "--exact", CLI_IS_FLAG(exact), .help = CLI_HELP_EXACT},
 };
 
 static const char default_prompt[] = "Once upon a time there was a king who";
@@ -247,7 +244,9 @@ static int write_story(story *s, kq_detokenizer *d) {
     int32_t token = KQ_NO_TOKEN;
     kq_error e;
     while (true) {
-        s->end = cli_stopped() ? "interrupted" : s->written >= most ? "all tokens written" : s->n_ids + s->written >= capacity ? "context full" : NULL;
+        if (cli_stopped()) s->end = "interrupted";
+        else if (s->written >= most) s->end = "all tokens written";
+        else if (s->n_ids + s->written >= capacity) s->end = "context full";
         if (s->end) return CLI_FINE;
         if (token != KQ_NO_TOKEN && kq_session_append(s->session, &token, 1, s->logits, 1, &e)) return cli_fail_kq(&e);
         for (size_t i = 0; i < s->n_ends; i++) s->logits[s->ends[i]] = -INFINITY;
@@ -342,13 +341,15 @@ const cli_command cli_run = {
     .aliases = "generate",
     .usage = "[-m MODEL] [-p TEXT | -f FILE] [-n N] [options]",
     .summary = "Continue a text with a model",
-    .description = "Prints a text and its continuation as it comes. The text is printed as the model reads it; --no-display-prompt leaves it\n"
-                   "out. Special tokens in it are recognised, and a BOS token is added in front where the model wants one.\n"
-                   "\n"
-                   "Without -m the story model that comes with kquant runs, and without -p it begins a story of its own.\n"
-                   "\n"
-                   "Speed and the reason of the end are shown on standard error. Ctrl-C ends the text, a second one the program.",
-    .examples = "kquant run\nkquant run -m model.gguf -p \"The capital of France is\" -n 32 --temp 0\necho \"Dear Sir,\" | kquant run -m model.gguf -f - > letter.txt",
+    .description =
+        "Prints a text and its continuation as it comes. The text is printed as the model reads it; --no-display-prompt leaves it\n"
+        "out. Special tokens in it are recognised, and a BOS token is added in front where the model wants one.\n"
+        "\n"
+        "Without -m the story model that comes with kquant runs, and without -p it begins a story of its own.\n"
+        "\n"
+        "Speed and the reason of the end are shown on standard error. Ctrl-C ends the text, a second one the program.",
+    .examples = "kquant run\nkquant run -m model.gguf -p \"The capital of France is\" -n 32 --temp 0\n"
+                "echo \"Dear Sir,\" | kquant run -m model.gguf -f - > letter.txt",
     .options = options,
     .n_options = CLI_COUNT(options),
     .values_size = sizeof(values),

@@ -12,16 +12,15 @@ typedef struct values {
 } values;
 
 static const cli_option options[] = {
-    {.names = "-m --model", .kind = CLI_FILE, .argument = "FILE", .offset = offsetof(values, model),
+    {.names = "-m --model", CLI_IS_FILE(model),
      .help = "model, or a file with a vocabulary alone (without: the model that comes with kquant)"},
-    {.names = "-p --prompt", .kind = CLI_TEXT, .argument = "TEXT", .offset = offsetof(values, prompt), .help = "the text"},
-    {.names = "-f --file", .kind = CLI_FILE, .argument = "FILE", .offset = offsetof(values, file),
-     .help = "read the text from a file, every byte of it; - is standard input"},
-    {.names = "-e --escape", .kind = CLI_FLAG, .offset = offsetof(values, escape), .help = "turn \\n, \\t, \\r, \\\\, \\\" and \\xHH of -p into what they stand for"},
-    {.names = "--bos", .kind = CLI_FLAG, .offset = offsetof(values, bos), .help = "begin with the BOS token"},
-    {.names = "--no-special", .aliases = "--no-parse-special", .kind = CLI_FLAG, .offset = offsetof(values, no_special),
+    {.names = "-p --prompt", CLI_IS_TEXT(prompt, "TEXT"), .help = "the text"},
+    {.names = "-f --file", CLI_IS_FILE(file), .help = "read the text from a file, every byte of it; - is standard input"},
+    {.names = "-e --escape", CLI_IS_FLAG(escape), .help = CLI_HELP_ESCAPE},
+    {.names = "--bos", CLI_IS_FLAG(bos), .help = "begin with the BOS token"},
+    {.names = "--no-special", .aliases = "--no-parse-special", CLI_IS_FLAG(no_special),
      .help = "special tokens written in the text are text"},
-    {.names = "--json", .aliases = "--ids", .kind = CLI_FLAG, .offset = offsetof(values, json), .help = "print a JSON array of ids and nothing else"},
+    {.names = "--json", .aliases = "--ids", CLI_IS_FLAG(json), .help = "print a JSON array of ids and nothing else"},
 };
 
 /* A line a token: its id, and its piece in quotes so that spaces can be seen. */
@@ -85,7 +84,8 @@ static int tokenize(const values *v, const char *path, const char *text, size_t 
 
 static int run(const void *given) {
     const values *v = given;
-    if (!v->prompt == !v->file) return cli_fail_usage(&cli_tokenize, "give the text with -p TEXT or with -f FILE%s", v->prompt ? ", not both" : "");
+    if (!v->prompt == !v->file)
+        return cli_fail_usage(&cli_tokenize, "give the text with -p TEXT or with -f FILE%s", v->prompt ? ", not both" : "");
     const char *path = cli_model_path(v->model);
     if (!path) return CLI_FAILED;
     char *text;

@@ -77,8 +77,10 @@ void cli_help_man(FILE *out) {
           ".SH SYNOPSIS\n.B kquant\n\\fICOMMAND\\fR [\\fIoptions\\fR]\n"
           ".SH DESCRIPTION\nStandard output carries the result of a command alone; progress, notes, statistics and errors go to standard\n"
           "error. Every command understands\n.B \\-h\nand\n.BR \\-\\-help .\n"
-          "A long option may be written\n.B \\-\\-option=value\nas well; of an option given twice the last counts;\n.B \\-\\-\nends the options.\n"
-          ".SH COMMANDS\n", out);
+          "A long option may be written\n.B \\-\\-option=value\nas well; of an option given twice the last counts;\n"
+          ".B \\-\\-\nends the options.\n"
+          ".SH COMMANDS\n",
+          out);
     for (size_t i = 0; cli_commands[i]; i++) put_command(out, cli_commands[i]);
     fputs(".SH EXIT STATUS\n.TP\n0\nfine\n.TP\n1\nfailed\n.TP\n2\nthe command line is wrong\n"
           ".TP\n3\na file is damaged, or asks for what this version does not know\n.TP\n130\ninterrupted\n"

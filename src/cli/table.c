@@ -53,7 +53,8 @@ static void cut(char *text, int width, bool middle) {
     if (middle) {
         tail = fitting(text, whole - keep / 2);
         int w;
-        if (cli_width(text + tail) > keep / 2) tail += next_character(text + tail, strlen(text + tail), &w); /* a wide character in between */
+        if (cli_width(text + tail) > keep / 2)
+            tail += next_character(text + tail, strlen(text + tail), &w); /* a wide character in between */
     }
     char *rest = cli_alloc(strlen(text + tail) + 1, 1);
     memcpy(rest, text + tail, strlen(text + tail));

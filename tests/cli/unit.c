@@ -24,15 +24,13 @@ typedef struct values {
 
 static const cli_option options[] = {
     {.kind = CLI_HEADING, .help = "All"},
-    {.names = "--json", .aliases = "--ids", .kind = CLI_FLAG, .offset = offsetof(values, json), .help = "j"},
-    {.names = "--no-echo", .kind = CLI_FLAG, .offset = offsetof(values, no_echo), .help = "e"},
-    {.names = "-n --predict", .aliases = "--max-tokens", .kind = CLI_WHOLE, .argument = "N", .offset = offsetof(values, n), .fallback = "-1",
-     .min = -1, .max = INT32_MAX, .help = "n"},
-    {.names = "--temp", .kind = CLI_NUMBER, .argument = "T", .offset = offsetof(values, temp), .fallback = "0.8", .min = 0, .max = 100, .help = "t"},
-    {.names = "-p --prompt", .kind = CLI_TEXT, .argument = "TEXT", .offset = offsetof(values, text), .help = "p"},
-    {.names = "-f --file", .kind = CLI_FILE, .argument = "FILE", .offset = offsetof(values, file), .help = "f"},
-    {.names = "--kv", .aliases = "-ctk", .kind = CLI_CHOICE, .argument = "TYPE", .offset = offsetof(values, kv), .fallback = "f32",
-     .choices = "f16 f32", .help = "k"},
+    {.names = "--json", .aliases = "--ids", CLI_IS_FLAG(json), .help = "j"},
+    {.names = "--no-echo", CLI_IS_FLAG(no_echo), .help = "e"},
+    {.names = "-n --predict", .aliases = "--max-tokens", CLI_IS_WHOLE(n, "N", -1, INT32_MAX), .fallback = "-1", .help = "n"},
+    {.names = "--temp", CLI_IS_NUMBER(temp, "T", 0, 100), .fallback = "0.8", .help = "t"},
+    {.names = "-p --prompt", CLI_IS_TEXT(text, "TEXT"), .help = "p"},
+    {.names = "-f --file", CLI_IS_FILE(file), .help = "f"},
+    {.names = "--kv", .aliases = "-ctk", CLI_IS_CHOICE(kv, "TYPE", "f16 f32"), .fallback = "f32", .help = "k"},
 };
 static const cli_command command = {.name = "tell", .aliases = "say speak", .usage = "[-p TEXT]", .summary = "s", .description = "d", .options = options,
                                     .n_options = CLI_COUNT(options), .values_size = sizeof(values), .max_args = 2};
