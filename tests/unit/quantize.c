@@ -273,6 +273,58 @@ static void encodes_hostile_rows(void **state) {
     fclose(list);
 }
 
+/* One block of 256 in which a rule decides that hardly ever does; the seeds were found by breaking the rule and looking for a block
+ * that changed. Kind 0 differs between groups of 16 by up to 2^28, kind 1 has importances over 2^60, kind 2 is ties of q8_0. */
+static void make_rare(int kind, uint32_t s, float *x, float *w) {
+    float group = 1;
+    for (int i = 0; i < 256; i++) {
+        uint32_t u = draw(&s), v = draw(&s), t = draw(&s);
+        float g = (float)((int)v - (1 << 23)) * 0x1p-23f;
+        if (i % 16 == 0) group = ldexpf(1, (int)(u >> 4) % 28 - 14);
+        x[i] = kind == 0 ? g * group : kind == 1 ? g * g * g + (i % 5 ? 0 : 2 * g) : i % 32 ? (float)((int)(u % 255) - 127) * 0.5f : 127;
+        w[i] = ldexpf((float)(t + 1) * 0x1p-24f, (int)((u >> 4) % 60) - 30);
+    }
+}
+
+static void encodes_rare_blocks(void **state) {
+    (void)state;
+    static const struct { kq_codec codec; int kind; uint32_t seed; bool weighted; uint64_t hash; } rows[] = {
+        {KQ_Q3_K, 0, 1085, false, UINT64_C(0x23b1246080625852)},  /* d is 1 / (-32 / x), not x / -32 */
+        {KQ_Q3_K, 0, 24389, false, UINT64_C(0x20e92a0bd2f4a8fb)}, /* the same */
+        {KQ_Q3_K, 0, 1844, false, UINT64_C(0xb672bff36fa088a0)},  /* at most 5 sweeps refine signed codes */
+        {KQ_Q3_K, 0, 9015, false, UINT64_C(0x7dff2cfd17b1506f)},  /* the same */
+        {KQ_Q2_K, 1, 3669, true, UINT64_C(0x1be7f2de1361745f)},   /* at most 5 sweeps refine the scales of scales */
+        {KQ_Q2_K, 1, 4196, true, UINT64_C(0x697a031edb412b98)},   /* the same */
+        {KQ_Q8_0, 2, 1, false, UINT64_C(0x8062c4cb064f450e)},     /* halves are rounded away from zero */
+    };
+    for (size_t i = 0; i < KQ_COUNT(rows); i++) {
+        float x[256], w[256];
+        make_rare(rows[i].kind, rows[i].seed, x, w);
+        kq_quantize_options o = KQ_OPTIONS_INIT(kq_quantize_options);
+        o.importances = rows[i].weighted ? w : NULL;
+        o.importance_floats = rows[i].weighted ? 256 : 0;
+        size_t size;
+        uint8_t *bytes = encode(rows[i].codec, x, 1, 256, &o, &size);
+        uint64_t h = golden_hash(bytes, size);
+        if (h != rows[i].hash) {
+            fail_msg("%s, seed %u: %016llx, the reference has %016llx", kq_codec_describe(rows[i].codec)->name, rows[i].seed,
+                     (unsigned long long)h, (unsigned long long)rows[i].hash);
+        }
+        free(bytes);
+    }
+}
+
+/* A negative value among those that should not be: its code is kept modulo 256, for the packing to cut. */
+static void negative_codes_wrap(void **state) {
+    (void)state;
+    const float x[8] = {10, -0.5f, 9, 0.25f, 3, 1, 7, 5}, w[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+    uint8_t codes[8];
+    float scale = kq_search_positive(8, 63, x, w, codes);
+    assert_true(scale > 0.15f && scale < 0.17f);
+    assert_int_equal(codes[0], 63);
+    assert_int_equal(codes[1], 256 - 3);
+}
+
 /* ---- importances, threads, places --------------------------------------------------------------------------------- */
 
 /* Three experts of five rows, each with importances of its own, on one to four threads: the bytes of three separate calls. Rows
@@ -527,6 +579,8 @@ int main(void) {
         cmocka_unit_test(encodes_made_data),
         cmocka_unit_test(encodes_zeros),
         cmocka_unit_test(encodes_hostile_rows),
+        cmocka_unit_test(encodes_rare_blocks),
+        cmocka_unit_test(negative_codes_wrap),
         cmocka_unit_test(experts_have_their_own_importances),
         cmocka_unit_test(floats_are_rounded),
         cmocka_unit_test(roundings_wrap_as_they_should),
