@@ -8,7 +8,7 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE __mmask16 mask_of(size_t n) { return n >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << n) - 1); }
+INLINE __mmask16 mask_of(size_t n) { return (__mmask16)(n >= 16 ? 0xffffu : (1u << n) - 1); }
 
 INLINE __m512 load(const uint8_t *row, size_t d, bool f16) {
     return f16 ? _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(row + 2 * d))) : _mm512_loadu_ps(row + 4 * d);
