@@ -21,7 +21,8 @@ static inline __attribute__((always_inline)) __m256i run_codes(const kq_block_q6
 
 /* Two of eight 16-bit scales, each eight times: vpshufb's index. */
 static inline __attribute__((always_inline)) __m256i pair_index(int r) {
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_set1_epi16((short)(0x0100 + 0x0404 * r))), _mm_set1_epi16((short)(0x0302 + 0x0404 * r)), 1);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_set1_epi16((short)(0x0100 + 0x0404 * r))),
+                                   _mm_set1_epi16((short)(0x0302 + 0x0404 * r)), 1);
 }
 
 static inline __attribute__((always_inline)) void rows_m(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t n_blocks,
