@@ -3,8 +3,8 @@
  *
  * Nothing is sorted. Both top-k and top-p keep a first part of the candidates in descending order, up to where their weights reach
  * a target: k when each weighs 1, p of the total when each weighs e^(logit - largest). keep_first finds the logit where that
- * happens digit by digit, in three passes over histograms of the logits' bits, so its time is linear for any logits; equal logits
- * count in the order of ids. Candidates stay in the order of ids throughout, and all sums are in double in that order.
+ * happens digit by digit, in histograms of the logits' bits, so its time is linear for any logits; equal logits count in the order of
+ * ids. Candidates stay in the order of ids throughout, and all sums are in double in that order.
  *
  * Random numbers are SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014). */
 #include "base/numeric.h"
@@ -14,8 +14,7 @@
 #include <float.h>
 
 enum {
-    DIGIT_BITS = 11, /* 32 bits of a logit in three digits of 11, 11 and 10 bits */
-    DIGITS = 1 << DIGIT_BITS,
+    DIGITS = 1 << 11, /* the most values of a digit */
     DEFAULT_LAST_N = 64,
     MOST_LAST_N = 1 << 20
 };
@@ -157,18 +156,19 @@ static uint32_t key_of(float logit) {
 /* logit - largest; equal infinities are as equal as other numbers. */
 static double below(float logit, float largest) { return logit == largest ? 0.0 : (double)logit - (double)largest; }
 
-/* Adds up in bins the weights of candidates that have the key `prefix` under `mask`, by the digit at `shift`, and goes down from the
+/* Adds up in bins the weights of candidates whose key is `prefix` above the digit at `shift`, by that digit, and goes down from the
  * largest digit until *done + the bin reaches the target. Returns the digit, and leaves in *done what lies above it. Where rounding
  * keeps the sum under the target, that is the smallest digit there is. */
-static uint32_t find_digit(kq_sampler *s, const double *weight, uint32_t mask, uint32_t prefix, int shift, double target, double *done) {
-    memset(s->bins, 0, sizeof s->bins);
+static uint32_t find_digit(kq_sampler *s, const double *weight, uint32_t prefix, int shift, int bits, double target, double *done) {
+    const uint32_t n_digits = 1u << bits;
+    memset(s->bins, 0, n_digits * sizeof *s->bins);
     for (size_t i = 0; i < s->n; i++) {
         uint32_t key = key_of(s->logit[i]);
-        if ((key & mask) == prefix) s->bins[key >> shift & (DIGITS - 1)] += weight ? weight[i] : 1.0;
+        if ((uint64_t)key >> (shift + bits) == prefix) s->bins[key >> shift & (n_digits - 1)] += weight ? weight[i] : 1.0;
     }
     uint32_t lowest = 0;
     double above = *done;
-    for (uint32_t digit = DIGITS; digit-- > 0;) {
+    for (uint32_t digit = n_digits; digit-- > 0;) {
         if (s->bins[digit] == 0) continue;
         lowest = digit;
         *done = above;
@@ -178,24 +178,31 @@ static uint32_t find_digit(kq_sampler *s, const double *weight, uint32_t mask, u
     return lowest;
 }
 
-/* Keeps the first candidates, in descending order, up to and including the one with which their weights reach the target. NULL:
- * each weighs 1. At least one stays. */
-static void keep_first(kq_sampler *s, double *weight, double target) {
-    double done = 0;
-    uint32_t threshold = find_digit(s, weight, 0, 0, 21, target, &done) << 21;
-    threshold |= find_digit(s, weight, 0xffe00000u, threshold, 10, target, &done) << 10;
-    threshold |= find_digit(s, weight, 0xfffffc00u, threshold, 0, target, &done) & 0x3ffu;
+/* Keeps the candidates whose key, without its last `shift` bits, is at least `least`; of those that equal it, only as many in the
+ * order of ids as it takes from *done to the target, when `ties`. */
+static void keep_from(kq_sampler *s, double *weight, uint32_t least, int shift, bool ties, double target, double done) {
     size_t kept = 0;
     for (size_t i = 0; i < s->n; i++) {
-        uint32_t key = key_of(s->logit[i]);
-        if (key < threshold || (key == threshold && done >= target)) continue;
-        if (key == threshold) done += weight ? weight[i] : 1.0;
+        uint32_t key = key_of(s->logit[i]) >> shift;
+        if (key < least || (ties && key == least && done >= target)) continue;
+        if (key == least && ties) done += weight ? weight[i] : 1.0;
         s->id[kept] = s->id[i];
         s->logit[kept] = s->logit[i];
         if (weight) weight[kept] = weight[i];
         kept++;
     }
     s->n = kept;
+}
+
+/* Keeps the first candidates, in descending order, up to and including the one with which their weights reach the target. NULL:
+ * each weighs 1. At least one stays. Digits of 11, 11 and 10 bits; the first already leaves few candidates to the other two. */
+static void keep_first(kq_sampler *s, double *weight, double target) {
+    double done = 0;
+    uint32_t threshold = find_digit(s, weight, 0, 21, 11, target, &done);
+    keep_from(s, weight, threshold, 21, false, target, done);
+    threshold = threshold << 11 | find_digit(s, weight, threshold, 10, 11, target, &done);
+    threshold = threshold << 10 | find_digit(s, weight, threshold, 0, 10, target, &done);
+    keep_from(s, weight, threshold, 0, true, target, done);
 }
 
 static void keep_probable(kq_sampler *s, float largest, float min_p) {
@@ -238,18 +245,24 @@ static int32_t draw_weighted(kq_sampler *s, double total) {
     return (int32_t)s->id[chosen];
 }
 
-/* The first largest; NaN counts as -infinity. False when there is nothing else. */
+/* The first largest; NaN counts as -infinity. False when there is nothing else. The largest is found first, in lanes that become
+ * vectors, then its place. */
 static bool find_largest(const float *logits, size_t n, size_t *at) {
-    float largest = -INFINITY;
-    bool found = false;
-    for (size_t i = 0; i < n; i++) {
-        if (logits[i] > largest) {
-            largest = logits[i];
-            *at = i;
-            found = true;
-        }
+    enum { LANES = 16 };
+    float lane[LANES], largest = -INFINITY;
+    for (size_t l = 0; l < LANES; l++) lane[l] = -INFINITY;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (size_t l = 0; l < LANES; l++) lane[l] = logits[i + l] > lane[l] ? logits[i + l] : lane[l];
     }
-    return found;
+    for (; i < n; i++) largest = logits[i] > largest ? logits[i] : largest;
+    for (size_t l = 0; l < LANES; l++) largest = lane[l] > largest ? lane[l] : largest;
+    for (i = 0; i < n && largest > -INFINITY; i++) {
+        if (logits[i] != largest) continue;
+        *at = i;
+        return true;
+    }
+    return false;
 }
 
 kq_status kq_sampler_draw(kq_sampler *s, const float *logits, int32_t *token, kq_error *err) {
