@@ -24,19 +24,32 @@ enum {
 
 /* ---- cache_write --------------------------------------------------------------------------------------------------- */
 
-static void cache_write_run(const kq_exec *x, const kq_step *step) {
-    const kq_tensor *in = kq_op_in(x->slots, step, 0), *pos = kq_op_in(x->slots, step, 1), *cache = &x->slots[step->out];
-    uint64_t width = (uint64_t)in->dims[1] * (uint64_t)in->dims[2];
-    const float *from = in->data;
-    for (uint64_t t = 0; t < (uint64_t)in->dims[0]; t++, from += width) {
-        size_t at = (size_t)((const int32_t *)pos->data)[t] * width;
-        if (cache->codec == KQ_F32) {
-            memcpy((float *)cache->data + at, from, width * sizeof *from);
+struct write {
+    const float *from;
+    const int32_t *pos;
+    const kq_tensor *cache;
+    size_t width;
+};
+
+static void write_rows(const void *ctx, uint64_t first, uint64_t end, size_t worker) {
+    (void)worker;
+    const struct write *w = ctx;
+    for (uint64_t t = first; t < end; t++) {
+        const float *from = w->from + t * w->width;
+        size_t at = (size_t)w->pos[t] * w->width;
+        if (w->cache->codec == KQ_F32) {
+            memcpy((float *)w->cache->data + at, from, w->width * sizeof *from);
         } else {
-            uint16_t *to = (uint16_t *)cache->data + at;
-            for (uint64_t i = 0; i < width; i++) to[i] = kq_f32_to_f16(from[i]);
+            uint16_t *to = (uint16_t *)w->cache->data + at;
+            for (size_t i = 0; i < w->width; i++) to[i] = kq_f32_to_f16(from[i]);
         }
     }
+}
+
+static void cache_write_run(const kq_exec *x, const kq_step *step) {
+    const kq_tensor *in = kq_op_in(x->slots, step, 0), *pos = kq_op_in(x->slots, step, 1);
+    struct write w = {in->data, pos->data, &x->slots[step->out], (size_t)in->dims[1] * kq_op_width(in)};
+    kq_op_run_rows(x->pool, (uint64_t)in->dims[0], w.width, write_rows, &w);
 }
 const kq_cpu_op kq_cpu_cache_write = {.run = cache_write_run};
 
