@@ -276,6 +276,7 @@ static kq_status try_bytes(bytes file, kq_error *err) {
     if (status) {
         assert_true(status >= 40 && status < 50);
         assert_true(err->text[0] != 0);
+        assert_string_equal(err->file, "test");
         return status;
     }
     kq_session_options so = KQ_OPTIONS_INIT(kq_session_options);
