@@ -116,7 +116,8 @@ void cli_wrap(FILE *out, const char *text, int column, int indent, int width);
 
 /* `kquant: text` on one line of stderr; bytes that do not print are escaped. Return the exit code. */
 int cli_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3), cold));
-int cli_fail_kq(const kq_error *e) __attribute__((cold)); /* with file and offset; code by status */
+/* With file and offset; the code is the status's. `path` (may be NULL) is the file where the error names none. */
+int cli_fail_kq(const char *path, const kq_error *e) __attribute__((cold));
 int cli_fail_usage(const cli_command *c, const char *format, ...) __attribute__((format(printf, 2, 3), cold));
 void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 extern bool cli_quiet; /* no notes and no bars */

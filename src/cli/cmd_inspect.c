@@ -363,7 +363,7 @@ static int run(const void *given) {
     cli_signals_file(path);
     kq_gguf *g;
     kq_error e;
-    if (kq_gguf_open(&g, path, NULL, &e)) return cli_fail_kq(&e);
+    if (kq_gguf_open(&g, path, NULL, &e)) return cli_fail_kq(path, &e);
     summary s;
     summarize(g, &s);
     if (v->json) {

@@ -47,7 +47,7 @@ static size_t parse_tokens(const char *list, int32_t **tokens) {
 /* Evaluates tokens[from, from + n) and writes their logits. */
 static int evaluate(kq_session *s, const int32_t *tokens, size_t n, float *logits, size_t n_vocab, cli_output *o) {
     kq_error e;
-    if (kq_session_append(s, tokens, n, logits, n, &e)) return cli_fail_kq(&e);
+    if (kq_session_append(s, tokens, n, logits, n, &e)) return cli_fail_kq(NULL, &e);
     if (cli_stopped()) return cli_stopped_code();
     return cli_output_write(o, logits, n * n_vocab * sizeof *logits) ? CLI_FINE : CLI_FAILED;
 }
@@ -86,7 +86,7 @@ static int evaluate_model(const values *v, const char *path, const kq_model *m, 
     o.state_type = v->kv == 0 ? KQ_STATE_F16 : KQ_STATE_F32;
     o.mode = v->exact ? KQ_EXACT : KQ_FAST;
     if (kq_pool_open(&pool, (int)v->threads, NULL, &e) || (o.pool = pool, kq_session_open(&s, m, &o, &e))) {
-        code = cli_fail_kq(&e);
+        code = cli_fail_kq(NULL, &e);
     } else {
         cli_output output;
         cli_signals_catch_stop();

@@ -63,6 +63,7 @@ static const char default_prompt[] = "Once upon a time there was a king who";
 /* Everything of one run. Freed by release, whatever was reached. */
 typedef struct story {
     const values *v;
+    const char *path;
     kq_model *model;
     const kq_tokenizer *tokenizer;
     kq_pool *pool;
@@ -118,7 +119,7 @@ static int prompt_text(const values *v, char **text, size_t *size) {
 
 static int prompt_ids(story *s, const char *text, size_t size) {
     kq_error e;
-    if (cli_encode(s->tokenizer, text, size, KQ_ENCODE_SPECIAL, &s->ids, &s->n_ids, &e)) return cli_fail_kq(&e);
+    if (cli_encode(s->tokenizer, text, size, KQ_ENCODE_SPECIAL, &s->ids, &s->n_ids, &e)) return cli_fail_kq(s->path, &e);
     int32_t bos = kq_tokenizer_bos(s->tokenizer);
     s->n_shown = s->n_ids;
     bool add = bos != KQ_NO_TOKEN && (s->n_ids == 0 || (kq_tokenizer_adds_bos(s->tokenizer) && s->ids[0] != bos));
@@ -140,13 +141,13 @@ static int open_session(story *s) {
     const values *v = s->v;
     kq_error e;
     kq_session_options o = KQ_OPTIONS_INIT(kq_session_options);
-    if (kq_pool_open(&s->pool, (int)v->threads, NULL, &e)) return cli_fail_kq(&e);
+    if (kq_pool_open(&s->pool, (int)v->threads, NULL, &e)) return cli_fail_kq(NULL, &e);
     o.pool = s->pool;
     o.n_ctx = (uint32_t)v->ctx_size;
     o.n_batch = (uint32_t)v->batch_size;
     o.state_type = v->kv == 0 ? KQ_STATE_F16 : KQ_STATE_F32;
     o.mode = v->exact ? KQ_EXACT : KQ_FAST;
-    if (kq_session_open(&s->session, s->model, &o, &e)) return cli_fail_kq(&e);
+    if (kq_session_open(&s->session, s->model, &o, &e)) return cli_fail_kq(NULL, &e);
     uint64_t trained = kq_model_describe(s->model).n_ctx_train;
     if (trained && kq_session_capacity(s->session) > trained) {
         cli_note("the context of %zu tokens is longer than the %llu the model was trained with", kq_session_capacity(s->session),
@@ -173,17 +174,17 @@ static int open_sampler(story *s) {
         o.frequency_penalty = (float)v->frequency_penalty;
     }
     kq_error e;
-    if (kq_sampler_open(&s->sampler, s->n_vocab, &o, &e)) return cli_fail_kq(&e);
+    if (kq_sampler_open(&s->sampler, s->n_vocab, &o, &e)) return cli_fail_kq(NULL, &e);
     for (size_t i = 0; i < s->n_ids; i++) kq_sampler_accept(s->sampler, s->ids[i]);
     return CLI_FINE;
 }
 
-static int open_all(story *s, const char *path, const char *text, size_t size) {
+static int open_all(story *s, const char *text, size_t size) {
     double start = cli_seconds();
-    int code = cli_model_open(&s->model, path, false);
+    int code = cli_model_open(&s->model, s->path, false);
     if (code) return code;
     s->tokenizer = kq_model_tokenizer(s->model);
-    if (!s->tokenizer) return cli_fail(CLI_BAD_FILE, "%s: the file has no tokenizer", path);
+    if (!s->tokenizer) return cli_fail(CLI_BAD_FILE, "%s: the file has no tokenizer", s->path);
     s->n_vocab = (size_t)kq_model_describe(s->model).n_vocab;
     s->logits = cli_alloc(s->n_vocab, sizeof *s->logits);
     s->piece_capacity = CLI_MAX(kq_detokenizer_capacity(s->tokenizer), (size_t)16);
@@ -212,7 +213,7 @@ static int read_prompt(story *s) {
         n = CLI_MIN(batch, s->n_ids - at);
         bool last = at + n == s->n_ids;
         if (s->n_ids > LONG_PROMPT) cli_bar("reading the prompt", (double)at / (double)s->n_ids);
-        if (kq_session_append(s->session, s->ids + at, n, last ? s->logits : NULL, last, &e)) return cli_fail_kq(&e);
+        if (kq_session_append(s->session, s->ids + at, n, last ? s->logits : NULL, last, &e)) return cli_fail_kq(NULL, &e);
     }
     cli_bar_clear();
     s->reading = cli_seconds() - start;
@@ -230,7 +231,7 @@ static int print_prompt(story *s, kq_detokenizer *d) {
     kq_error e;
     for (size_t i = s->n_ids - s->n_shown; i < s->n_ids; i++) {
         size_t size;
-        if (kq_detokenizer_feed(d, s->ids[i], s->piece, s->piece_capacity, &size, &e)) return cli_fail_kq(&e);
+        if (kq_detokenizer_feed(d, s->ids[i], s->piece, s->piece_capacity, &size, &e)) return cli_fail_kq(NULL, &e);
         if (s->v->no_display_prompt) continue; /* fed all the same: a character may begin in the prompt */
         if (size) s->last = s->piece[size - 1];
         if (!cli_put(s->piece, size)) return CLI_FAILED;
@@ -248,15 +249,15 @@ static int write_story(story *s, kq_detokenizer *d) {
         else if (s->written >= most) s->end = "all tokens written";
         else if (s->n_ids + s->written >= capacity) s->end = "context full";
         if (s->end) return CLI_FINE;
-        if (token != KQ_NO_TOKEN && kq_session_append(s->session, &token, 1, s->logits, 1, &e)) return cli_fail_kq(&e);
+        if (token != KQ_NO_TOKEN && kq_session_append(s->session, &token, 1, s->logits, 1, &e)) return cli_fail_kq(NULL, &e);
         for (size_t i = 0; i < s->n_ends; i++) s->logits[s->ends[i]] = -INFINITY;
-        if (kq_sampler_draw(s->sampler, s->logits, &token, &e)) return cli_fail_kq(&e);
+        if (kq_sampler_draw(s->sampler, s->logits, &token, &e)) return cli_fail_kq(NULL, &e);
         if (kq_tokenizer_is_end(s->tokenizer, token)) {
             s->end = "end of the text";
             return CLI_FINE;
         }
         size_t size;
-        if (kq_detokenizer_feed(d, token, s->piece, s->piece_capacity, &size, &e)) return cli_fail_kq(&e);
+        if (kq_detokenizer_feed(d, token, s->piece, s->piece_capacity, &size, &e)) return cli_fail_kq(NULL, &e);
         s->written++;
         if (!put_text(s, s->piece, size)) {
             if (!cli_stopped()) return CLI_FAILED;
@@ -277,7 +278,7 @@ static int tell(story *s) {
     s->writing = cli_seconds() - start;
     size_t size;
     kq_error e;
-    if (!code && kq_detokenizer_finish(&d, s->piece, s->piece_capacity, &size, &e)) code = cli_fail_kq(&e);
+    if (!code && kq_detokenizer_finish(&d, s->piece, s->piece_capacity, &size, &e)) code = cli_fail_kq(NULL, &e);
     if (!code && !put_text(s, s->piece, size)) code = CLI_FAILED;
     /* the text itself has no line break at its end, and a file shall hold the text itself; a terminal wants one */
     if (isatty(STDOUT_FILENO) && s->last && s->last != '\n' && cli_put("\n", 1)) cli_flush();
@@ -325,9 +326,8 @@ static int run(const void *given) {
     size_t size = 0;
     int code = prompt_text(v, &text, &size);
     if (code) return code;
-    const char *path = cli_model_path(v->model);
-    story s = {.v = v};
-    code = path ? open_all(&s, path, text, size) : CLI_FAILED;
+    story s = {.v = v, .path = cli_model_path(v->model)};
+    code = s.path ? open_all(&s, text, size) : CLI_FAILED;
     free(text);
     if (!code) code = tell(&s);
     if (!code && s.end) print_statistics(&s);

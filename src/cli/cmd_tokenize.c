@@ -37,7 +37,7 @@ static int print_list(const kq_tokenizer *t, const int32_t *ids, size_t n) {
         }
         if (status) {
             free(piece);
-            return cli_fail_kq(&e);
+            return cli_fail_kq(NULL, &e);
         }
         char *shown = cli_show(piece, size, 0, false);
         printf("%8d  \"%s\"\n", (int)ids[i], shown);
@@ -52,17 +52,17 @@ static int tokenize(const values *v, const char *path, const char *text, size_t 
     kq_gguf *g;
     kq_tokenizer *t;
     kq_error e;
-    if (kq_gguf_open(&g, path, NULL, &e)) return cli_fail_kq(&e);
+    if (kq_gguf_open(&g, path, NULL, &e)) return cli_fail_kq(path, &e);
     kq_status status = kq_tokenizer_open(&t, g, NULL, &e);
     kq_gguf_close(g);
-    if (status) return cli_fail_kq(&e);
+    if (status) return cli_fail_kq(path, &e);
     int code = CLI_FINE;
     int32_t bos = kq_tokenizer_bos(t), *ids = NULL;
     size_t n;
     if (v->bos && bos == KQ_NO_TOKEN) {
         code = cli_fail(CLI_FAILED, "%s: --bos: the vocabulary has no BOS token", path);
     } else if (cli_encode(t, text, size, v->no_special ? 0 : KQ_ENCODE_SPECIAL, &ids, &n, &e)) {
-        code = cli_fail_kq(&e);
+        code = cli_fail_kq(path, &e);
     } else {
         if (v->bos) {
             memmove(ids + 1, ids, n++ * sizeof *ids); /* cli_encode leaves room for one more */

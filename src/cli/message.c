@@ -47,12 +47,13 @@ int cli_fail_usage(const cli_command *c, const char *format, ...) {
     return CLI_USAGE;
 }
 
-int cli_fail_kq(const kq_error *e) {
+int cli_fail_kq(const char *path, const kq_error *e) {
     if (e->status == KQ_E_CANCELLED && cli_stopped()) return cli_stopped_code();
     int code = e->status >= 40 && e->status <= 49 ? CLI_BAD_FILE : CLI_FAILED;
     char at[48] = "";
     if (e->offset != KQ_NO_OFFSET) snprintf(at, sizeof at, " (at byte %llu)", (unsigned long long)e->offset);
-    return cli_fail(code, "%s%s%s%s", e->file, e->file[0] ? ": " : "", e->text, at);
+    const char *file = e->file[0] ? e->file : path ? path : "";
+    return cli_fail(code, "%s%s%s%s", file, *file ? ": " : "", e->text, at);
 }
 
 bool cli_put(const void *data, size_t size) {

@@ -53,5 +53,5 @@ int cli_model_open(kq_model **out, const char *path, bool no_tokenizer) {
     kq_error e;
     kq_status status = kq_model_open(out, path, &options, &e);
     cli_bar_clear();
-    return status ? cli_fail_kq(&e) : CLI_FINE;
+    return status ? cli_fail_kq(path, &e) : CLI_FINE;
 }
