@@ -66,6 +66,7 @@ static bool read_merge(kq_tokenizer *t, const kq_string *s, uint32_t rank, char 
         !intern(t, *scratch, left_size + right_size, &result)) {
         return false;
     }
+    if (kq_merge_is_space((const uint8_t *)space + 1, right_size)) t->joins_space[(uint8_t)space[-1]] = true;
     add_pair(&t->bpe, left, right, rank, result);
     return true;
 }
@@ -119,9 +120,8 @@ kq_status kq_bpe_open(kq_tokenizer *t, const kq_gguf *g, kq_error *err) {
     return read_bytes(t) ? KQ_OK : kq_fail_memory(err, 0, "symbols");
 }
 
-void kq_bpe_close(kq_bpe *b) {
-    kq_allocator a = b->arena.allocator;
-    if (b->arena.allocator.free) kq_free(&a, b->pairs);
+void kq_bpe_close(kq_bpe *b, const kq_allocator *a) {
+    kq_free(a, b->pairs);
     kq_strmap_free(&b->extra);
     kq_arena_free(&b->arena);
     *b = (kq_bpe){0};
@@ -131,13 +131,14 @@ void kq_bpe_close(kq_bpe *b) {
 
 /* A symbol that is no token falls apart into bytes: of its own text where the alphabet is raw (<0xHH>), of its text in the byte alphabet
  * otherwise. Bytes without a token are lost, as they are in the reference. */
-static void put_symbol(kq_encoder *e, uint32_t symbol, const uint8_t *text, size_t size) {
+static void put_symbol(kq_encoder *e, const kq_symbol *s) {
     const kq_tokenizer *t = e->t;
-    if (symbol < t->vocab.n) {
-        kq_encoder_put(e, (int32_t)symbol);
+    const uint8_t *text = e->fragment + s->start;
+    if (s->id < t->vocab.n) {
+        kq_encoder_put(e, (int32_t)s->id);
         return;
     }
-    for (size_t i = 0; i < size; i++) {
+    for (size_t i = 0; i < s->size; i++) {
         uint8_t mapped[4];
         size_t n = 0;
         if (t->flags & KQ_PRE_RAW) {
@@ -151,72 +152,28 @@ static void put_symbol(kq_encoder *e, uint32_t symbol, const uint8_t *text, size
     }
 }
 
-/* The first symbol of what is left of a piece. */
-static inline uint32_t first_symbol(const kq_tokenizer *t, const uint8_t *text, size_t left, uint32_t *size) {
-    *size = 1;
-    if (!(t->flags & KQ_PRE_RAW) || text[0] < 0x80) return t->bpe.byte_symbol[text[0]];
-    *size = (uint32_t)KQ_MIN((size_t)kq_utf8_length(text[0]), left);
-    return find_symbol(t, (const char *)text, *size);
-}
-
-enum { SHORT = 32 };
-
-/* Pieces of few symbols, which nearly all are: looking over all ranks for the lowest is faster than a heap. */
-static void merge_short(kq_encoder *e, const uint8_t *text, size_t size) {
-    const kq_tokenizer *t = e->t;
-    const kq_bpe *b = &t->bpe;
-    uint32_t id[SHORT + 1], start[SHORT + 1], rank[SHORT + 1], result[SHORT + 1];
-    uint32_t n = 0;
-    for (uint32_t at = 0, length; at < size; at += length) {
-        start[n] = at;
-        id[n++] = first_symbol(t, text + at, size - at, &length);
-    }
-    start[n] = (uint32_t)size;
-    for (uint32_t i = 0; i + 1 < n; i++) rank[i] = kq_bpe_pair(b, id[i], id[i + 1], &result[i]);
-    while (n > 1) {
-        uint32_t best = 0;
-        for (uint32_t i = 1; i + 1 < n; i++) {
-            if (rank[i] < rank[best]) best = i;
-        }
-        if (rank[best] == KQ_NO_SYMBOL) break;
-        id[best] = result[best];
-        n--;
-        for (uint32_t i = best + 1; i < n; i++) {
-            id[i] = id[i + 1];
-            start[i] = start[i + 1];
-            rank[i] = rank[i + 1];
-            result[i] = result[i + 1];
-        }
-        start[n] = (uint32_t)size;
-        if (best > 0) rank[best - 1] = kq_bpe_pair(b, id[best - 1], id[best], &result[best - 1]);
-        if (best + 1 < n) rank[best] = kq_bpe_pair(b, id[best], id[best + 1], &result[best]);
-    }
-    for (uint32_t i = 0; i < n; i++) put_symbol(e, id[i], text + start[i], start[i + 1] - start[i]);
-}
-
 static uint32_t rank_of(const kq_encoder *e, const kq_symbol *left, const kq_symbol *right, uint32_t *id) {
     return kq_bpe_pair(&e->t->bpe, left->id, right->id, id);
 }
 
-static kq_status merge_long(kq_encoder *e, const uint8_t *text, size_t size) {
-    size_t n = 0;
-    for (size_t at = 0; at < size; n++) {
-        if (!kq_grow(&e->t->allocator, &e->symbols, &e->symbols_capacity, n + 1, sizeof *e->symbols)) {
-            return kq_fail_memory(e->err, n * sizeof *e->symbols, "symbols of a piece");
+/* Symbols of a raw text are its characters, and those of the byte alphabet its bytes. */
+static kq_status symbols_of(kq_encoder *e, const uint8_t *text, size_t size, size_t *taken) {
+    const kq_tokenizer *t = e->t;
+    if (t->flags & KQ_PRE_RAW) {
+        KQ_TRY(kq_merge_split(e, text, size, taken));
+        for (size_t i = 0; i < e->n_symbols; i++) {
+            kq_symbol *s = &e->symbols[i];
+            const uint8_t *c = e->fragment + s->start;
+            s->id = c[0] < 0x80 ? t->bpe.byte_symbol[c[0]] : find_symbol(t, (const char *)c, s->size);
         }
-        kq_symbol *s = &e->symbols[n];
-        s->start = (uint32_t)at;
-        s->id = first_symbol(e->t, text + at, size - at, &s->size);
-        s->prev = n ? (uint32_t)n - 1 : KQ_NO_SYMBOL;
-        s->next = (uint32_t)n + 1;
-        at += s->size;
+        return KQ_OK;
     }
-    e->symbols[n - 1].next = KQ_NO_SYMBOL;
-    KQ_TRY(kq_merge(e, n, rank_of));
-    for (uint32_t i = 0; i != KQ_NO_SYMBOL; i = e->symbols[i].next) {
-        const kq_symbol *s = &e->symbols[i];
-        put_symbol(e, s->id, text + s->start, s->size);
+    *taken = e->n_symbols = size;
+    if (!kq_grow(&t->allocator, &e->symbols, &e->symbols_capacity, size, sizeof *e->symbols)) {
+        return kq_fail_memory(e->err, size * sizeof *e->symbols, "symbols of a piece");
     }
+    uint32_t start = (uint32_t)(text - e->fragment);
+    for (uint32_t i = 0; i < size; i++) e->symbols[i] = (kq_symbol){.start = start + i, .size = 1, .id = t->bpe.byte_symbol[text[i]]};
     return KQ_OK;
 }
 
@@ -262,8 +219,11 @@ static kq_status piece(void *ctx, size_t at, size_t n) {
             return KQ_OK;
         }
     }
-    if (size > SHORT) return merge_long(e, text, size);
-    merge_short(e, text, size);
+    for (size_t taken = 0; size; text += taken, size -= taken) {
+        KQ_TRY(symbols_of(e, text, size, &taken));
+        KQ_TRY(kq_merge(e, rank_of));
+        for (size_t i = 0; i < e->n_symbols; i++) put_symbol(e, &e->symbols[i]);
+    }
     return KQ_OK;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* SentencePiece BPE: symbols join when what they spell is a token, the highest score first. No pieces: a whole fragment is one. */
+/* SentencePiece BPE: symbols join when what they spell is a token, the highest score first. There are no pieces before. */
 #include "text/text.h"
 
 kq_status kq_spm_open(kq_tokenizer *t, const kq_gguf *g, kq_error *err) {
@@ -14,6 +14,13 @@ kq_status kq_spm_open(kq_tokenizer *t, const kq_gguf *g, kq_error *err) {
             return kq_fail(err, KQ_E_MODEL, "tokenizer.ggml.scores has no number for token %zu", id);
         }
         t->scores[id] = (float)score;
+    }
+    for (uint32_t id = 0; id < n; id++) {
+        size_t size;
+        const uint8_t *text = (const uint8_t *)kq_vocab_text(&t->vocab, id, &size);
+        for (size_t i = 1; i < size; i++) {
+            if (kq_merge_is_space(text + i, size - i)) t->joins_space[text[i - 1]] = true;
+        }
     }
     return KQ_OK;
 }
@@ -57,13 +64,14 @@ static kq_status escape(kq_encoder *e, const char *text, size_t size, size_t *ou
 
 static kq_status emit(kq_encoder *e, const kq_symbol *s) {
     const kq_tokenizer *t = e->t;
-    int32_t id = kq_vocab_find(&t->vocab, (const char *)e->fragment + s->start, s->size);
+    const char *text = (const char *)e->fragment + s->start;
+    int32_t id = s->id != KQ_NO_SYMBOL ? (int32_t)s->id : kq_vocab_find(&t->vocab, text, s->size);
     if (id != KQ_NO_TOKEN) {
         kq_encoder_put(e, id);
         return KQ_OK;
     }
-    for (uint32_t i = s->start; i < s->start + s->size; i++) {
-        uint8_t byte = e->fragment[i];
+    for (uint32_t i = 0; i < s->size; i++) {
+        uint8_t byte = (uint8_t)text[i];
         id = t->hex_token[byte] != KQ_NO_TOKEN ? t->hex_token[byte] : t->byte_token[byte];
         if (id == KQ_NO_TOKEN) return kq_fail(e->err, KQ_E_MODEL, "the vocabulary has no token for byte 0x%02x", byte);
         kq_encoder_put(e, id);
@@ -72,21 +80,14 @@ static kq_status emit(kq_encoder *e, const kq_symbol *s) {
 }
 
 kq_status kq_spm_fragment(kq_encoder *e, const char *text, size_t size) {
-    size_t bytes = 0;
+    size_t bytes = 0, taken = 0;
     KQ_TRY(escape(e, text, size, &bytes));
     e->fragment = e->text;
-    size_t n = 0, capacity = 0;
-    for (size_t at = 0; at < bytes; at += kq_utf8_length(e->text[at])) capacity++;
-    if (!kq_grow(&e->t->allocator, &e->symbols, &e->symbols_capacity, capacity, sizeof *e->symbols)) {
-        return kq_fail_memory(e->err, capacity * sizeof *e->symbols, "symbols of a text");
+    for (size_t at = 0; at < bytes; at += taken) {
+        KQ_TRY(kq_merge_split(e, e->text + at, bytes - at, &taken));
+        for (size_t i = 0; i < e->n_symbols; i++) e->symbols[i].id = KQ_NO_SYMBOL;
+        KQ_TRY(kq_merge(e, rank));
+        for (size_t i = 0; i < e->n_symbols; i++) KQ_TRY(emit(e, &e->symbols[i]));
     }
-    for (size_t at = 0; at < bytes; n++) {
-        size_t length = KQ_MIN((size_t)kq_utf8_length(e->text[at]), bytes - at);
-        e->symbols[n] = (kq_symbol){.start = (uint32_t)at, .size = (uint32_t)length, .prev = n ? (uint32_t)n - 1 : KQ_NO_SYMBOL,
-                                    .next = n + 1 < capacity ? (uint32_t)n + 1 : KQ_NO_SYMBOL};
-        at += length;
-    }
-    KQ_TRY(kq_merge(e, n, rank));
-    for (uint32_t i = n ? 0 : KQ_NO_SYMBOL; i != KQ_NO_SYMBOL; i = e->symbols[i].next) KQ_TRY(emit(e, &e->symbols[i]));
     return KQ_OK;
 }

@@ -175,9 +175,9 @@ uint8_t kq_alphabet_class(const kq_alphabet *a, uint32_t cp);
 #define KQ_NO_SYMBOL UINT32_MAX
 
 typedef struct kq_symbol {
-    uint32_t start, size;   /* bytes of the text; size 0: merged away */
-    uint32_t prev, next;    /* KQ_NO_SYMBOL at the ends */
-    uint32_t id;            /* a symbol of bpe.c; unused by spm.c while merging */
+    uint32_t start, size;   /* bytes of the encoder's fragment; size 0: merged away */
+    uint32_t id;            /* a symbol of bpe.c, a token of spm.c; KQ_NO_SYMBOL: neither */
+    uint32_t prev, next;    /* while merging many; KQ_NO_SYMBOL at the ends */
 } kq_symbol;
 
 typedef struct kq_pair { /* one row of the table of merges */
@@ -205,6 +205,7 @@ struct kq_tokenizer {
     int32_t bos, eos, unknown;
     bool add_bos, add_eos, add_space_prefix, clean_spaces;
     bool escape;            /* SP is written U+2581 in texts */
+    bool joins_space[256];  /* something that ends in this byte may be merged with something that begins with U+2581 */
     uint32_t flags;         /* KQ_PRE_* of the pre-tokenizer */
     int32_t hex_token[256]; /* the token <0xHH>, or KQ_NO_TOKEN */
     int32_t byte_token[256]; /* the token whose text is that byte alone, or KQ_NO_TOKEN */
@@ -222,7 +223,7 @@ typedef struct kq_encoder {
     kq_error *err;
     kq_heap heap;
     kq_symbol *symbols;
-    size_t symbols_capacity;
+    size_t n_symbols, symbols_capacity;
     uint8_t *text;       /* a fragment made canonical */
     size_t text_capacity;
     uint8_t *classes;    /* of its code points */
@@ -239,13 +240,18 @@ static inline void kq_encoder_put(kq_encoder *e, int32_t id) {
     e->count++;
 }
 
-/* Joins neighbours while some pair has a rank, the lowest rank first and the leftmost of equals; e->symbols holds n symbols, linked
- * as a list that starts at 0. rank() returns KQ_NO_SYMBOL for pairs that do not join, and the id of what they become. */
+/* The symbols of a text that lies in e->fragment: its UTF-8 characters by their lead bytes, as far as they may join; *taken is the
+ * bytes they are. */
+kq_status kq_merge_split(kq_encoder *e, const uint8_t *text, size_t size, size_t *taken);
+/* Joins neighbours among e->symbols while some pair has a rank, the lowest rank first and the leftmost of equals. rank() returns
+ * KQ_NO_SYMBOL for pairs that do not join, and otherwise the id of what they become. */
 typedef uint32_t (*kq_merge_rank)(const kq_encoder *e, const kq_symbol *left, const kq_symbol *right, uint32_t *id);
-kq_status kq_merge(kq_encoder *e, size_t n, kq_merge_rank rank);
+kq_status kq_merge(kq_encoder *e, kq_merge_rank rank);
+/* The text begins with U+2581. */
+bool kq_merge_is_space(const uint8_t *text, size_t left);
 
 kq_status kq_bpe_open(kq_tokenizer *t, const kq_gguf *g, kq_error *err);
-void kq_bpe_close(kq_bpe *b);
+void kq_bpe_close(kq_bpe *b, const kq_allocator *a);
 kq_status kq_bpe_fragment(kq_encoder *e, const char *text, size_t size);
 /* The merge of two symbols: its rank (KQ_NO_SYMBOL: none) and what it makes. */
 uint32_t kq_bpe_pair(const kq_bpe *b, uint32_t left, uint32_t right, uint32_t *result);

@@ -114,7 +114,7 @@ kq_status kq_tokenizer_open(kq_tokenizer **out, const kq_gguf *g, const kq_token
 void kq_tokenizer_close(kq_tokenizer *t) {
     if (!t) return;
     kq_allocator a = t->allocator;
-    kq_bpe_close(&t->bpe);
+    kq_bpe_close(&t->bpe, &a);
     kq_chain_close(t->chain);
     kq_partition_close(&t->special, &a);
     kq_free(&a, t->scores);
