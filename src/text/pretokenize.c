@@ -140,7 +140,7 @@ static kq_status stage(run *r, size_t i, size_t at, size_t n);
 
 /* The first match at `from` or after in n classes; *found says whether there is one. */
 static kq_status search(run *r, const pcre2_code *code, const uint8_t *text, size_t n, size_t from, bool *found, size_t *begin, size_t *end) {
-    int rc = pcre2_match(code, text, n, from, PCRE2_NO_UTF_CHECK, r->s->match, r->s->context);
+    int rc = pcre2_match(code, text, n, from, r->s->interpreter ? PCRE2_NO_JIT : 0, r->s->match, r->s->context);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT) rc = pcre2_match(code, text, n, from, PCRE2_NO_JIT, r->s->match, r->s->context);
     *found = rc >= 0;
     if (rc == PCRE2_ERROR_NOMATCH) return KQ_OK;

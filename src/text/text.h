@@ -139,6 +139,7 @@ void kq_chain_close(kq_chain *c);
 typedef struct kq_splitter {
     const kq_chain *chain;
     void *match, *context; /* PCRE2's */
+    bool interpreter;      /* leaves compiled code alone, as where a system forbids it: for tests */
 } kq_splitter;
 kq_status kq_splitter_open(kq_splitter *s, const kq_chain *c, kq_error *err);
 void kq_splitter_close(kq_splitter *s);
