@@ -492,7 +492,8 @@ static double check_time(const kq_pretokenizer *row, kq_splitter *splitter, size
 
 static void time_is_linear(void **state) {
     (void)state;
-    static const char *const shapes[] = {" ", "\n", " \n", "a", "A", "aA", "1", "!", "a ", "\x0b", "\t \r", "'", "'s", "  a", "<sentinel:1", "IMGIMGABCD", "/", "\x01",
+    enum { BLANK = 4 }; /* the first ones, where JAIS2 needs a long run to show */
+    static const char *const shapes[] = {" ", "\n", " \n", "\t \r", "a", "A", "aA", "1", "!", "a ", "\x0b", "'", "'s", "  a", "<sentinel:1", "IMGIMGABCD", "/", "\x01",
                                          " x", "!\n", "1 ", "\x81", "\x83", "\x84", "\x85", " \x81", "\x81\x83"}; /* classes, not text */
     double worst[2] = {0};
     for (size_t i = 0; kq_pretokenizer_at(i); i++) {
@@ -505,14 +506,15 @@ static void time_is_linear(void **state) {
         for (size_t s = 0; s < 3 * KQ_COUNT(shapes); s++) {
             for (size_t interpreter = 0; interpreter < 2; interpreter++) { /* what PCRE2's compiler does well, its interpreter may not */
                 splitter.interpreter = interpreter;
-                double seconds = check_time(row, &splitter, interpreter ? 100000 : 400000, shapes[s / 3], "\0x\x01"[s % 3]);
+                size_t n = (s / 3 < BLANK ? 400000u : 100000u) / (interpreter ? 4 : 1);
+                double seconds = check_time(row, &splitter, n, shapes[s / 3], "\0x\x01"[s % 3]);
                 worst[interpreter] = KQ_MAX(worst[interpreter], seconds);
             }
         }
         kq_splitter_close(&splitter);
         kq_chain_close(chain);
     }
-    printf("slowest: %.3f s for 400000 characters, %.3f s for 100000 interpreted\n", worst[0], worst[1]);
+    printf("slowest: %.3f s compiled, %.3f s interpreted\n", worst[0], worst[1]);
 }
 
 /* The class of every code point, as Unicode 15.1 has it. The hash is of the letters N L P M S and - (none), and W for white space, over
