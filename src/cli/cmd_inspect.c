@@ -247,6 +247,10 @@ static void print_summary(const kq_gguf *g, const summary *s, int width) {
         printf("%-15s%s, %llu tokens\n", "vocabulary", shown, (unsigned long long)tokens->count);
         free(shown);
     }
+    if (kq_gguf_n_tensors(g) == 0) {
+        printf("%-15snone: the file has no tensors\n", "parameters");
+        return;
+    }
     printf("%-15s%s (%llu) in %zu tensors\n", "parameters", cli_count(s->weights).text, (unsigned long long)s->weights,
            kq_gguf_n_tensors(g));
     printf("%-15s%s, %.2f bits per weight\n", "weights", cli_bytes(s->bytes).text, bits_per_weight(s->bytes, s->weights));
@@ -343,16 +347,17 @@ static void print_tensors(const kq_gguf *g, int width) {
 
 static void print_all(const kq_gguf *g, const summary *s, const values *v) {
     int width = cli_columns(stdout);
-    bool all = !v->tensors && !v->metadata;
-    if (all) {
-        print_summary(g, s, width);
+    bool all = !v->tensors && !v->metadata, has_tensors = kq_gguf_n_tensors(g) > 0;
+    if (all) print_summary(g, s, width);
+    if (all && has_tensors) {
         putchar('\n');
         print_types(s, width);
-        putchar('\n');
     }
+    if (all) putchar('\n');
     if (all || v->metadata) print_metadata(g, width);
-    if (all || (v->metadata && v->tensors)) putchar('\n');
-    if (all || v->tensors) print_tensors(g, width);
+    if (all ? !has_tensors : !v->tensors) return;
+    if (all || v->metadata) putchar('\n');
+    print_tensors(g, width);
 }
 
 static int run(const void *given) {

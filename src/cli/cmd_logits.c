@@ -18,7 +18,7 @@ static const cli_option options[] = {
     {.names = "-m --model", CLI_IS_FILE(model), .help = "model (without: the one that comes with kquant)"},
     {.names = "--tokens", CLI_IS_TEXT(tokens, "IDS"), .help = "ids, separated by commas: 13,92,7"},
     {.names = "--prefill", CLI_IS_WHOLE(prefill, "N", -1, INT32_MAX), .fallback = "-1",
-     .help = "evaluate the first N tokens in one batch and the others one at a time; -1 is all in one"},
+     .help = "evaluate the first N tokens in one batch and the others one at a time; -1 leaves the batches to kquant"},
     {.names = "-o --output", CLI_IS_FILE(output), .help = "where to write; - is standard output"},
     {.names = "--exact", CLI_IS_FLAG(exact), .help = CLI_HELP_EXACT},
     {.names = "-t --threads", CLI_IS_WHOLE(threads, "N", 0, 512), .fallback = "0", .help = CLI_HELP_THREADS},
@@ -52,15 +52,16 @@ static int evaluate(kq_session *s, const int32_t *tokens, size_t n, float *logit
     return cli_output_write(o, logits, n * n_vocab * sizeof *logits) ? CLI_FINE : CLI_FAILED;
 }
 
-static int write_logits(kq_session *s, const int32_t *tokens, size_t n, size_t prefill, size_t n_vocab, cli_output *o) {
+/* The first tokens together, the others `step` at a time. */
+static int write_logits(kq_session *s, const int32_t *tokens, size_t n, size_t first, size_t step, size_t n_vocab, cli_output *o) {
     int32_t head[2] = {(int32_t)n, (int32_t)n_vocab};
     if (!cli_output_write(o, head, sizeof head) || !cli_output_write(o, tokens, n * sizeof *tokens)) return CLI_FAILED;
-    float *logits = cli_alloc(CLI_MAX(prefill, (size_t)1), n_vocab * sizeof *logits);
+    float *logits = cli_alloc(CLI_MAX(first, step), n_vocab * sizeof *logits);
     int code = CLI_FINE;
-    if (prefill) code = evaluate(s, tokens, prefill, logits, n_vocab, o);
-    for (size_t i = prefill; i < n && !code; i++) {
-        cli_bar("logits", (double)i / (double)n);
-        code = evaluate(s, tokens + i, 1, logits, n_vocab, o);
+    for (size_t at = 0, batch; at < n && !code; at += batch) {
+        batch = CLI_MIN(at == 0 && first > 0 ? first : step, n - at);
+        cli_bar("logits", (double)at / (double)n);
+        code = evaluate(s, tokens + at, batch, logits, n_vocab, o);
     }
     cli_bar_clear();
     free(logits);
@@ -76,13 +77,15 @@ static int evaluate_model(const values *v, const char *path, const kq_model *m, 
                         (unsigned long long)info.n_vocab);
     }
     kq_session_options o = KQ_OPTIONS_INIT(kq_session_options);
-    size_t prefill = v->prefill < 0 ? n : CLI_MIN((size_t)v->prefill, n);
+    /* without --prefill the size of a batch is ours to choose: as many rows of logits as take little memory */
+    size_t some = CLI_MAX(CLI_MIN((size_t)512, ((size_t)64 << 20) / sizeof(float) / CLI_MAX((size_t)info.n_vocab, (size_t)1)), (size_t)1);
+    size_t first = CLI_MIN(v->prefill < 0 ? some : (size_t)v->prefill, n), step = v->prefill < 0 ? some : 1;
     kq_pool *pool = NULL;
     kq_session *s = NULL;
     kq_error e;
     int code;
     o.n_ctx = (uint32_t)n;
-    o.n_batch = (uint32_t)CLI_MAX(prefill, (size_t)1);
+    o.n_batch = (uint32_t)CLI_MAX(first, step);
     o.state_type = v->kv == 0 ? KQ_STATE_F16 : KQ_STATE_F32;
     o.mode = v->exact ? KQ_EXACT : KQ_FAST;
     if (kq_pool_open(&pool, (int)v->threads, NULL, &e) || (o.pool = pool, kq_session_open(&s, m, &o, &e))) {
@@ -90,7 +93,8 @@ static int evaluate_model(const values *v, const char *path, const kq_model *m, 
     } else {
         cli_output output;
         cli_signals_catch_stop();
-        code = cli_output_open(&output, v->output, path) ? write_logits(s, tokens, n, prefill, (size_t)info.n_vocab, &output) : CLI_FAILED;
+        code = CLI_FAILED;
+        if (cli_output_open(&output, v->output, path)) code = write_logits(s, tokens, n, first, step, (size_t)info.n_vocab, &output);
         cli_output_drop(&output);
     }
     kq_session_close(s);

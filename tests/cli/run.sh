@@ -59,7 +59,7 @@ refuses 1 "nothing: cannot open: No such file or directory"
 run run -f "$work"
 refuses 1 "cannot read: Is a directory"
 run run Once upon
-refuses 2 "a text of several words needs quotes"
+refuses 2 "a text comes after -p, in quotes"
 
 # ---- choice of tokens
 

@@ -67,7 +67,7 @@ refuses 2 "give the text with -p TEXT or with -f FILE"
 run tokenize -p a -f b
 refuses 2 "not both"
 run tokenize -p a b
-refuses 2 "unexpected argument 'b' (a text of several words needs quotes)"
+refuses 2 "unexpected argument 'b'; a text comes after -p, in quotes"
 run tokenize -f "$work/nothing"
 refuses 1 "nothing: cannot open"
 run tokenize -m "$work/nothing.gguf" -p x --json

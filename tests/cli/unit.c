@@ -107,7 +107,7 @@ static void refusals_name_the_option_and_its_limits(void **state) {
     REFUSE("-f: the name of the file is empty", "-f", "");
     REFUSE("-p needs a value: -p TEXT", "-p");
     REFUSE("--json takes no value", "--json=1");
-    REFUSE("unexpected argument 'c' (a text of several words needs quotes)", "a", "b", "c");
+    REFUSE("unexpected argument 'c'; a text comes after -p, in quotes", "a", "b", "c");
     REFUSE("unknown option '--tmep'; did you mean '--temp'?", "--tmep", "1");
     REFUSE("unknown option '--tmep'; did you mean '--temp'?", "--tmep=1");
     REFUSE("unknown option '--pred'; did you mean '--predict'?", "--pred", "1");
