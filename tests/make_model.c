@@ -128,7 +128,7 @@ static void shrink_metadata(spec *s, json_int_t shrink) {
     }
 }
 
-static spec *open_shrunk(const char *name, uint64_t shrink) {
+spec *spec_open_shrunk(const char *name, uint64_t shrink) {
     size_t size;
     uint8_t *text = golden_read(&size, "models/%s.json", name);
     spec *s = must(calloc(1, sizeof *s));
@@ -143,8 +143,7 @@ static spec *open_shrunk(const char *name, uint64_t shrink) {
     return s;
 }
 
-spec *spec_open(const char *name) { return open_shrunk(name, 1); }
-spec *spec_open_small(const char *name) { return open_shrunk(name, 8); }
+spec *spec_open(const char *name) { return spec_open_shrunk(name, 1); }
 
 void spec_close(spec *s) {
     for (size_t i = 0; i < s->n_tensors; i++) free(s->tensors[i].data);

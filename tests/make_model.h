@@ -11,9 +11,9 @@
 typedef struct spec spec;
 /* Of tests/golden/models/NAME.json; a failure ends the test program. */
 spec *spec_open(const char *name);
-/* The same model with every width, and the vocabulary, an eighth as large: quick to make, for tests that need many. Heads, experts and
+/* The same model with every width, and the vocabulary, divided by 8 or 32: quick to make, for tests that need many. Heads, experts and
  * layers stay. */
-spec *spec_open_small(const char *name);
+spec *spec_open_shrunk(const char *name, uint64_t shrink);
 void spec_close(spec *s);
 
 /* What to change: all are optional. */
