@@ -6,9 +6,9 @@
 enum {
     PIECE = 512,              /* weights of a row that are decoded at a time in the exact mode: 4 rows of them are 8 KB */
     GROUP = 64,               /* activation rows that meet a tile together; a multiple of KQ_ROWSM */
-    TILE_LEAST = 8 << 10,     /* bytes of weights in a tile: below, handing it out costs more than a few per cent of it; */
-    TILE_MOST = 128 << 10,    /* above, it would not stay in L2 for the next activation rows; */
-    TILES = 32,               /* and where neither limits, this many, so that uneven threads end together */
+    TILE_MOST = 128 << 10,    /* bytes of weights in a tile: above, it would not stay in L2 for the next activation rows; */
+    TILE_LEAST = 16 << 10,    /* bytes times activation rows: below, handing it out costs more than a few per cent of it; */
+    TILES = 128,              /* and where neither limits, this many, so that many and uneven threads end together */
     SERIAL_FLOATS = 16 << 10  /* activations that one thread brings into their format sooner than a pool wakes */
 };
 
@@ -29,8 +29,9 @@ typedef struct matrix {
     const float *bias;
 } matrix;
 
+/* m: the activation rows that a tile will meet, more or less. */
 static void matrix_init(matrix *a, const kq_cpu_table *table, uint32_t codec, const void *w, uint64_t n_rows, uint64_t n_cols,
-                        uint64_t row_bytes, bool exact) {
+                        uint64_t row_bytes, uint64_t m, bool exact) {
     const kq_codec_info *info = kq_codec_describe(codec);
     assert(info && info->decodes && n_cols % info->block_weights == 0 && PIECE % info->block_weights == 0);
     *a = (matrix){.w = w, .n_rows = n_rows, .n_cols = n_cols, .row_bytes = row_bytes};
@@ -44,7 +45,7 @@ static void matrix_init(matrix *a, const kq_cpu_table *table, uint32_t codec, co
         a->rows1 = table->rows1[codec];
         a->rowsm = table->rowsm[codec];
     }
-    uint64_t bytes = KQ_MIN(KQ_MAX(n_rows * row_bytes / TILES, TILE_LEAST), TILE_MOST);
+    uint64_t bytes = KQ_MIN(KQ_MAX(n_rows * row_bytes / TILES, TILE_LEAST / m), TILE_MOST);
     a->tile_rows = (bytes / KQ_MAX(row_bytes, 1) + KQ_EXACT_ROWS) / KQ_EXACT_ROWS * KQ_EXACT_ROWS;
     a->n_tiles = n_rows / a->tile_rows + (n_rows % a->tile_rows != 0);
 }
@@ -165,7 +166,7 @@ bool kq_matmul_scratch(uint64_t m, uint64_t n_cols, int n_threads, uint64_t *byt
 void kq_matmul_run(const kq_cpu_table *table, kq_pool *pool, const kq_matmul_args *args, void *scratch) {
     if (!args->m || !args->n_rows) return;
     matmul_job job = {.args = args};
-    matrix_init(&job.a, table, args->codec, args->w, args->n_rows, args->n_cols, args->row_bytes, args->exact);
+    matrix_init(&job.a, table, args->codec, args->w, args->n_rows, args->n_cols, args->row_bytes, args->m, args->exact);
     job.a.bias = args->bias;
     if (job.a.act8) {
         convert(&job.a, pool, args->x, args->m, args->ldx, scratch);
@@ -244,7 +245,7 @@ static size_t sort_pairs(const kq_gather_args *args, uint64_t *pairs, uint64_t *
 void kq_gather_run(const kq_cpu_table *table, kq_pool *pool, const kq_gather_args *args, void *scratch) {
     if (!args->n_tokens || !args->n_used || !args->n_rows) return;
     gather_job job = {.args = args};
-    matrix_init(&job.a, table, args->codec, args->w, args->n_rows, args->n_cols, args->row_bytes, args->exact);
+    matrix_init(&job.a, table, args->codec, args->w, args->n_rows, args->n_cols, args->row_bytes, 1, args->exact);
     uint64_t rows = args->n_tokens * args->n_x;
     kq_act8 *acts = scratch;
     uint64_t *touched = (uint64_t *)(acts + rows * kq_act8_blocks(args->n_cols)), *ends = touched + args->n_experts, *pairs = ends + args->n_experts;
