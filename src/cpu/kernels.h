@@ -74,27 +74,26 @@ typedef void kq_gelu_fn(const float *a, const float *b, size_t n, float *y);
 
 /* ---- the table ----------------------------------------------------------------------------------------------------- */
 
-/* The kernels that are chosen for a set of features, by codec number. A plain value: hold as many as you like. NULL: no such
- * kernel; decode has one for every codec that decodes, score and blend for KQ_F32 and KQ_F16, and those of codec f32 for KQ_F32. */
+/* Every operation once: its function type is kq_<op>_fn. */
+#define KQ_KERNEL_OPS(OP) \
+    OP(decode) OP(exact) OP(act8) OP(rows1) OP(rowsm) OP(score) OP(soften) OP(blend) OP(silu) OP(gelu)
+
+/* The kernels that are chosen for a set of features, by codec number: table->rows1[KQ_Q4_K]. A plain value: hold as many as you
+ * like. NULL: no such kernel; decode has one for every codec that decodes, score and blend for KQ_F32 and KQ_F16, and those of
+ * codec f32 for KQ_F32. */
 typedef struct kq_cpu_table {
     uint32_t features;
-    kq_decode_fn *decode[KQ_CODEC_LIMIT];
-    kq_exact_fn *exact[KQ_CODEC_LIMIT];
-    kq_act8_fn *act8[KQ_CODEC_LIMIT];
-    kq_rows1_fn *rows1[KQ_CODEC_LIMIT];
-    kq_rowsm_fn *rowsm[KQ_CODEC_LIMIT];
-    kq_score_fn *score[KQ_CODEC_LIMIT];
-    kq_soften_fn *soften[KQ_CODEC_LIMIT];
-    kq_blend_fn *blend[KQ_CODEC_LIMIT];
-    kq_silu_fn *silu[KQ_CODEC_LIMIT];
-    kq_gelu_fn *gelu[KQ_CODEC_LIMIT];
+#define KQ_KERNEL_FIELD(op) kq_##op##_fn *op[KQ_CODEC_LIMIT];
+    KQ_KERNEL_OPS(KQ_KERNEL_FIELD)
 } kq_cpu_table;
 /* features: kq_cpu_features() & whatever may be used. */
 void kq_cpu_select(kq_cpu_table *table, uint32_t features);
 
 /* The rows of kernels.def, in their order, for listing and checking. */
-typedef enum kq_kernel_op { KQ_KERNEL_decode, KQ_KERNEL_exact, KQ_KERNEL_act8, KQ_KERNEL_rows1, KQ_KERNEL_rowsm,
-    KQ_KERNEL_score, KQ_KERNEL_soften, KQ_KERNEL_blend, KQ_KERNEL_silu, KQ_KERNEL_gelu, KQ_N_KERNEL_OPS } kq_kernel_op;
+typedef enum kq_kernel_op {
+#define KQ_KERNEL_NUMBER(op) KQ_KERNEL_##op,
+    KQ_KERNEL_OPS(KQ_KERNEL_NUMBER) KQ_N_KERNEL_OPS
+} kq_kernel_op;
 typedef enum kq_kernel_check { KQ_EXACTLY, KQ_BOUNDED } kq_kernel_check; /* how it is compared: bit for bit, or within a derived bound */
 typedef struct kq_kernel {
     const char *name;  /* "rows1_q4_k_avx2" */

@@ -17,7 +17,8 @@ const kq_kernel kq_kernels[] = {
 };
 const size_t kq_n_kernels = KQ_COUNT(kq_kernels);
 
-const char *const kq_kernel_op_names[KQ_N_KERNEL_OPS] = {"decode", "exact", "act8", "rows1", "rowsm", "score", "soften", "blend", "silu", "gelu"};
+#define NAME(op) #op,
+const char *const kq_kernel_op_names[KQ_N_KERNEL_OPS] = {KQ_KERNEL_OPS(NAME)};
 
 void kq_cpu_select(kq_cpu_table *table, uint32_t features) {
     *table = (kq_cpu_table){.features = features};
