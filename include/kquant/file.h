@@ -135,16 +135,17 @@ KQ_API bool kq_gguf_scalar_string(const kq_gguf_value *value, kq_string *out);  
 
 /* ---- writing ------------------------------------------------------------------------------------------------------ */
 
+/* Makes a tensor's bytes for a writer: exactly as many as it has, through `put`, in pieces of any size; return what `put` returned
+ * when it failed. */
+typedef kq_status (*kq_produce)(void *ctx, kq_status (*put)(void *sink, const void *data, size_t size, kq_error *err), void *sink,
+                                kq_error *err);
+
 /* Collects metadata and tensors, then writes version 3 in one pass. The file appears under its name only when complete:
  * temporary file beside it (NAME.part-...), fsync, rename. So the target may even be a model that is open for reading, which
  * keeps its old bytes; but a user who names his input as output has made a mistake: refuse it with kq_gguf_is_file.
  * Names and values are copied; tensor data is borrowed until kq_gguf_writer_finish, or produced piece by piece by a callback.
  * One thread at a time. A process whose file size is limited (RLIMIT_FSIZE) should ignore SIGXFSZ to get KQ_E_IO instead. */
 typedef struct kq_gguf_writer kq_gguf_writer;
-/* Writes exactly the tensor's bytes through `put`, in pieces of any size; return what `put` returned when it failed. */
-typedef kq_status (*kq_gguf_produce)(void *ctx, kq_status (*put)(void *sink, const void *data, size_t size, kq_error *err), void *sink,
-                                     kq_error *err);
-
 /* Makes the temporary file, so a directory that cannot be written to is known at once. A symbolic link is followed.
  * KQ_E_IO (also when the target is no regular file), KQ_E_MEMORY. */
 KQ_API KQ_MUST_CHECK kq_status kq_gguf_writer_open(kq_gguf_writer **out, const char *path, const kq_gguf_options *options, kq_error *err);
@@ -161,7 +162,7 @@ KQ_API KQ_MUST_CHECK kq_status kq_gguf_writer_bool(kq_gguf_writer *w, const char
 KQ_API KQ_MUST_CHECK kq_status kq_gguf_writer_string(kq_gguf_writer *w, const char *key, const char *value, kq_error *err);
 /* Adds a tensor, in order. Exactly one of data and produce. KQ_E_ARGUMENT: duplicate name, bad shape, unknown codec. */
 KQ_API KQ_MUST_CHECK kq_status kq_gguf_writer_tensor(kq_gguf_writer *w, const char *name, kq_codec codec, uint32_t n_dims,
-                                                     const uint64_t *dims, const void *data, kq_gguf_produce produce, void *ctx,
+                                                     const uint64_t *dims, const void *data, kq_produce produce, void *ctx,
                                                      kq_error *err);
 /* Writes everything and renames the file into place; the disk space is taken first. After a failure nothing is left behind and
  * the target is untouched (but for one case: the directory cannot be synced after the renaming). Once only; then close. */
