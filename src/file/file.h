@@ -43,6 +43,9 @@ kq_status kq_gguf_measure(kq_gguf_tensor *t, uint32_t type, kq_error *err);
 /* Bytes of one element; 0 for strings, arrays and numbers that are no kind. */
 uint32_t kq_gguf_kind_bytes(uint32_t kind);
 
+/* Heap sort of indices, from what is before to what is behind: the C library's qsort may allocate, and may be quadratic. Not stable. */
+void kq_sort_indices(uint32_t *order, size_t n, bool (*before)(const void *ctx, uint32_t a, uint32_t b), const void *ctx);
+
 /* A name from a file, fit for an error's text: printable ASCII, at most 40 characters, the middle left out. */
 typedef struct kq_shown {
     char text[41];

@@ -280,24 +280,9 @@ static kq_status place_tensors(reader *r, uint64_t alignment) {
     return KQ_OK;
 }
 
-/* Heap sort of indices by offset: the C library's qsort may allocate, and may be quadratic. */
-static void sift(const kq_gguf_tensor *tensors, uint32_t *heap, size_t root, size_t n) {
-    for (size_t child; (child = 2 * root + 1) < n; root = child) {
-        if (child + 1 < n && tensors[heap[child]].offset < tensors[heap[child + 1]].offset) child++;
-        if (tensors[heap[root]].offset >= tensors[heap[child]].offset) return;
-        uint32_t swap = heap[root];
-        heap[root] = heap[child];
-        heap[child] = swap;
-    }
-}
-static void sort_by_offset(const kq_gguf_tensor *tensors, uint32_t *order, size_t n) {
-    for (size_t i = n / 2; i-- > 0;) sift(tensors, order, i, n);
-    for (size_t end = n; end-- > 1;) {
-        uint32_t top = order[0];
-        order[0] = order[end];
-        order[end] = top;
-        sift(tensors, order, 0, end);
-    }
+static bool before(const void *ctx, uint32_t a, uint32_t b) {
+    const kq_gguf_tensor *tensors = ctx;
+    return tensors[a].offset < tensors[b].offset;
 }
 
 static kq_status check_overlap(reader *r, const kq_gguf_tensor *a, const kq_gguf_tensor *b) {
@@ -317,7 +302,7 @@ static kq_status check_overlaps(reader *r) {
     uint32_t *order = kq_alloc(&g->allocator, n, sizeof *order);
     if (!order) return kq_fail_memory(r->err, n * sizeof *order, "the order of tensors");
     for (i = 0; i < n; i++) order[i] = (uint32_t)i;
-    sort_by_offset(g->tensors, order, n);
+    kq_sort_indices(order, n, before, g->tensors);
     kq_status status = KQ_OK;
     for (i = 1; i < n && !status; i++) status = check_overlap(r, &g->tensors[order[i - 1]], &g->tensors[order[i]]);
     kq_free(&g->allocator, order);
