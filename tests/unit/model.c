@@ -262,6 +262,43 @@ static void default_model(void **state) {
     kq_model_close(NULL);
 }
 
+/* Quantised weights: one result a mode, whatever the batches and threads; in the exact mode whatever the kernels too. */
+static void quantised_is_one_result(void **state) {
+    (void)state;
+    enum { TOKENS = 20, VOCABULARY = 8192 };
+    kq_model *m;
+    kq_error err = {0};
+    if (kq_model_open(&m, KQ_SOURCE_DIR "/models/tale-q4_k_m.gguf", NULL, &err)) fail_msg("%s", err.text);
+    int32_t tokens[TOKENS];
+    for (int i = 0; i < TOKENS; i++) tokens[i] = (i * 7919 + 13) % VOCABULARY;
+    float *exact = NULL, *fast = NULL;
+    const golden_logits g = {.n = TOKENS, .n_vocab = VOCABULARY, .tokens = tokens};
+    for (int k = 0; k < 4; k++) {
+        float **first = k & 1 ? &exact : &fast;
+        for (uint32_t mask = 0; mask < (k & 1 ? 3u : 1u); mask++) { /* all kernels, the generic ones, AVX2 */
+            kq_session *s = open_session(m, k & 1 ? KQ_EXACT : KQ_FAST, KQ_STATE_F16, k & 2 ? 2 : 1,
+                                         mask == 0 ? 0 : mask == 1 ? 1u << 31 : KQ_CPU_AVX2);
+            for (size_t split = 0; split <= TOKENS; split += split < 9 ? 9 : 11) {
+                float *logits = evaluate(s, &g, split);
+                if (!*first) *first = logits;
+                else {
+                    assert_memory_equal(logits, *first, (size_t)TOKENS * VOCABULARY * sizeof *logits);
+                    free(logits);
+                }
+            }
+            kq_session_close(s);
+        }
+    }
+    double error = nmse(fast, exact, (size_t)TOKENS * VOCABULARY);
+    printf("tale-q4_k_m      fast against exact: nmse %.2e\n", error);
+    /* int8 activations, 32 to a scale: the largest of 32 normal numbers is about 2.07 deviations, so rounding to its 127th adds a
+     * relative variance of 2.07^2 / 127^2 / 12 = 2.2e-5. Activations are rounded four times a layer and once before the logits. */
+    assert_true(error > 0 && error < (4 * 8 + 1) * 2.2e-5);
+    free(exact);
+    free(fast);
+    kq_model_close(m);
+}
+
 /* ---- models that do not fit ---------------------------------------------------------------------------------------- */
 
 /* Opens; if that works, evaluates a few tokens. The status of opening. */
@@ -423,7 +460,8 @@ static void gemma3_dense(void **state) { (void)state; check_family("gemma3-dense
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(llama_dense), cmocka_unit_test(llama_moe), cmocka_unit_test(qwen2_dense), cmocka_unit_test(qwen3_dense),
-        cmocka_unit_test(qwen3moe), cmocka_unit_test(gemma3_dense), cmocka_unit_test(default_model), cmocka_unit_test(tale),
+        cmocka_unit_test(qwen3moe), cmocka_unit_test(gemma3_dense), cmocka_unit_test(default_model), cmocka_unit_test(quantised_is_one_result),
+        cmocka_unit_test(tale),
         cmocka_unit_test(stories260K), cmocka_unit_test(hostile_keys), cmocka_unit_test(hostile_tensors),
     };
     return cmocka_run_group_tests(tests, open_pools, close_pools);
