@@ -4,11 +4,13 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t stopped;
 static const char *volatile mapped_path;
+static atomic_flag bus_error_told = ATOMIC_FLAG_INIT;
 
 static void on_stop(int signal_number) { stopped = signal_number; }
 
@@ -21,6 +23,7 @@ static void on_bus_error(int signal_number, siginfo_t *info, void *context) {
         raise(signal_number);
         return;
     }
+    while (atomic_flag_test_and_set(&bus_error_told)) pause(); /* another thread met it first, and is about to end the program */
     const char *path = mapped_path;
     char line[512];
     size_t n = 0;

@@ -122,9 +122,9 @@ kq_status kq_vocab_open(kq_vocab *v, const kq_gguf *g, const kq_allocator *a, kq
     v->start = kq_alloc_raw(a, v->n + 1, sizeof *v->start);
     v->is = kq_alloc_raw(a, v->n, sizeof *v->is);
     v->slots = kq_alloc(a, slots, sizeof *v->slots);
-    kq_status status = KQ_OK;
-    if (!v->bytes || !v->start || !v->is || !v->slots) status = kq_fail_memory(err, bytes + slots * 8 + v->n * 6, "a vocabulary");
-    if (!status) status = copy_texts(v, tokens, err);
+    kq_status status = v->bytes && v->start && v->is && v->slots
+                           ? copy_texts(v, tokens, err)
+                           : kq_fail_memory(err, bytes + slots * 8 + v->n * 6, "a vocabulary");
     if (!status) status = read_types(v, g, err);
     if (status) kq_vocab_close(v);
     return status;
