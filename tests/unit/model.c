@@ -72,7 +72,7 @@ static void check_family(const char *name, double bound, double bound_half) {
     bytes file = spec_file(sp, NULL);
     golden_logits g = golden_logits_read(name);
     kq_model *m = open_bytes(file);
-    size_t n = (size_t)(g.n * g.n_vocab);
+    size_t n = (size_t)g.n * (size_t)g.n_vocab;
     const size_t splits[] = {16, (size_t)g.n, 0}; /* as the golden was made; one batch; one by one */
 
     kq_session *s = open_session(m, KQ_EXACT, KQ_STATE_F32, 1, 0);
