@@ -126,6 +126,8 @@ kq_status kq_vocab_open(kq_vocab *v, const kq_gguf *g, const kq_allocator *a, kq
                            ? copy_texts(v, tokens, err)
                            : kq_fail_memory(err, bytes + slots * 8 + v->n * 6, "a vocabulary");
     if (!status) status = read_types(v, g, err);
+    const kq_gguf_value *scores; /* only SentencePiece reads them, but they must fit in any vocabulary */
+    if (!status) status = kq_vocab_numbers(g, "tokenizer.ggml.scores", v->n, true, &scores, err);
     if (status) kq_vocab_close(v);
     return status;
 }
