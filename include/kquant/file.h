@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* GGUF files, versions 2 and 3, little-endian: read by mapping, without copies; written atomically.
- * Source of the format: docs/gguf.md of the ggml repository.
+/* Files of models, read by mapping, without copies; written atomically: GGUF (versions 2 and 3, little-endian) here, safetensors
+ * (single and sharded) and importance matrices below.
+ * Source of the format of GGUF: docs/gguf.md of the ggml repository.
  *
  * A reader trusts nothing: every count, length, product and offset is checked against the bytes that are there before
  * anything is allocated or read; time and memory are linear in the file's size. Of a file that opens it is known that
@@ -167,6 +168,111 @@ KQ_API KQ_MUST_CHECK kq_status kq_gguf_writer_tensor(kq_gguf_writer *w, const ch
 /* Writes everything and renames the file into place; the disk space is taken first. After a failure nothing is left behind and
  * the target is untouched (but for one case: the directory cannot be synced after the renaming). Once only; then close. */
 KQ_API KQ_MUST_CHECK kq_status kq_gguf_writer_finish(kq_gguf_writer *w, kq_error *err);
+
+/* ---- safetensors -------------------------------------------------------------------------------------------------- */
+
+/* Safetensors: u64 length, a JSON header of that length, data. Source of the format: the README of the safetensors repository.
+ * The reader is as strict as the one above. Of a file that opens it is known that
+ *   - the header is one JSON object in UTF-8 without duplicate keys, at most KQ_SAFETENSORS_MAX_HEADER bytes long and
+ *     KQ_SAFETENSORS_MAX_DEPTH deep; __metadata__ holds strings only;
+ *   - every tensor has exactly dtype, shape and data_offsets, in integers that are not negative; its dtype is known, and its shape
+ *     takes exactly the bytes that its offsets leave;
+ *   - the tensors cover the data exactly: no gap, no overlap, nothing behind the last.
+ * A dim may be 0, and a shape may be empty (one element). Data need not be aligned: read it with memcpy.
+ * A sharded model opens as one. Its index names only files beside itself; each tensor lies in the shard that the index says, no tensor
+ * is missing from the index, and no file that is named like a shard of this model (NAME-00001-of-00002.safetensors) is left over. */
+enum {
+    KQ_SAFETENSORS_MAX_HEADER = 100000000,
+    KQ_SAFETENSORS_MAX_DEPTH = 16,
+    KQ_SAFETENSORS_MAX_DIMS = 8,
+    KQ_SAFETENSORS_MAX_NAME = 1023,       /* bytes of a tensor's name */
+    KQ_SAFETENSORS_MAX_TENSORS = 1 << 20, /* over all shards */
+    KQ_SAFETENSORS_MAX_SHARDS = 9999
+};
+
+typedef enum kq_dtype {
+    KQ_DTYPE_BOOL, KQ_DTYPE_U8, KQ_DTYPE_I8, KQ_DTYPE_F8_E4M3, KQ_DTYPE_F8_E5M2, KQ_DTYPE_U16, KQ_DTYPE_I16, KQ_DTYPE_F16, KQ_DTYPE_BF16,
+    KQ_DTYPE_U32, KQ_DTYPE_I32, KQ_DTYPE_F32, KQ_DTYPE_U64, KQ_DTYPE_I64, KQ_DTYPE_F64
+} kq_dtype;
+
+typedef struct kq_dtype_info {
+    kq_dtype dtype;
+    const char *name; /* "BF16", as files spell it */
+    uint32_t bytes;   /* of an element */
+    bool has_codec;   /* F32 F16 BF16 F64 and I8 to I64 are codecs too; bool, unsigned and 8-bit floats are not */
+    kq_codec codec;   /* when has_codec */
+} kq_dtype_info;
+/* The description of a dtype, or NULL for a number that is none. The result lives as long as the program. */
+KQ_API const kq_dtype_info *kq_dtype_describe(uint32_t dtype);
+
+typedef struct kq_safetensors kq_safetensors;
+
+typedef struct kq_safetensors_tensor { /* borrowed from the file */
+    kq_string name;        /* UTF-8, also zero-terminated in `data` */
+    kq_dtype dtype;
+    uint32_t n_dims;       /* 0 to 8 */
+    uint64_t dims[8];      /* outermost first, as in the file; 1 beyond n_dims */
+    uint64_t elements;     /* product of dims */
+    uint64_t bytes;
+    uint32_t shard;        /* which file */
+    uint64_t offset;       /* absolute byte in that file */
+    const void *data;      /* in the mapping, at any address */
+} kq_safetensors_tensor;
+
+typedef struct kq_safetensors_options {
+    size_t struct_size;
+    const kq_allocator *allocator;
+    uint64_t max_shard_bytes; /* writer: data bytes of a shard, unless one tensor alone has more; 0: one file */
+} kq_safetensors_options;
+
+/* `path` is a .safetensors file (opened alone, even if it is a shard), an index (NAME.safetensors.index.json), or a folder that holds
+ * model.safetensors.index.json or model.safetensors, but not both. Immutable, as an open GGUF is, and the same holds of SIGBUS.
+ * KQ_E_IO, KQ_E_FORMAT, KQ_E_LIMIT, KQ_E_UNSUPPORTED (dtype), KQ_E_MEMORY. A shard that is missing or left over is KQ_E_FORMAT.
+ * The JSON is held by jansson while opening, in the C library's memory. */
+KQ_API KQ_MUST_CHECK kq_status kq_safetensors_open(kq_safetensors **out, const char *path, const kq_safetensors_options *options,
+                                                   kq_error *err);
+/* The same for one whole file in memory, which must outlive the result; `name` is used in errors. */
+KQ_API KQ_MUST_CHECK kq_status kq_safetensors_open_memory(kq_safetensors **out, const void *data, size_t size, const char *name,
+                                                          const kq_safetensors_options *options, kq_error *err);
+KQ_API void kq_safetensors_close(kq_safetensors *s);
+
+KQ_API size_t kq_safetensors_n_shards(const kq_safetensors *s);                    /* files with tensors; 1 when there is no index */
+KQ_API const char *kq_safetensors_shard_path(const kq_safetensors *s, size_t i);   /* in order of name; NULL beyond the end */
+KQ_API uint64_t kq_safetensors_file_bytes(const kq_safetensors *s);                /* over all shards */
+/* Whether `path` names one of the files that are open here, by whatever name or link. */
+KQ_API bool kq_safetensors_is_file(const kq_safetensors *s, const char *path);
+KQ_API size_t kq_safetensors_n_tensors(const kq_safetensors *s);
+/* In the order of their data, shard by shard; NULL beyond the end. */
+KQ_API const kq_safetensors_tensor *kq_safetensors_tensor_at(const kq_safetensors *s, size_t i);
+KQ_API const kq_safetensors_tensor *kq_safetensors_tensor_find(const kq_safetensors *s, const char *name);
+/* __metadata__ of the first shard, in its order. False beyond the end. Both are zero-terminated. */
+KQ_API bool kq_safetensors_metadata_at(const kq_safetensors *s, size_t i, const char **key, const char **value);
+
+/* Collects tensors, then writes them: one file, or NAME-00001-of-0000N.safetensors and NAME.safetensors.index.json where they
+ * are more than max_shard_bytes. Tensors go to shards in the order they were added; in a file they lie by size of element,
+ * largest first, then by name, so that data is aligned and the bytes depend on nothing else. Names and metadata are copied; data
+ * is borrowed until kq_safetensors_writer_finish, or produced (in the order of the files). One thread at a time.
+ * Every file is complete and synced before the first gets its name; of several the index comes last, after an older index
+ * was removed, so no index ever names the shards of two models. */
+typedef struct kq_safetensors_writer kq_safetensors_writer;
+/* `path` ends in .safetensors and names the single file. Makes a temporary file, so a folder that cannot be written to is known at
+ * once. KQ_E_ARGUMENT (path), KQ_E_IO, KQ_E_MEMORY. */
+KQ_API KQ_MUST_CHECK kq_status kq_safetensors_writer_open(kq_safetensors_writer **out, const char *path,
+                                                          const kq_safetensors_options *options, kq_error *err);
+/* Drops unfinished files. */
+KQ_API void kq_safetensors_writer_close(kq_safetensors_writer *w);
+/* Adds a string to __metadata__ of every shard, replacing a key that is there. KQ_E_ARGUMENT: not UTF-8. */
+KQ_API KQ_MUST_CHECK kq_status kq_safetensors_writer_metadata(kq_safetensors_writer *w, const char *key, const char *value, kq_error *err);
+/* Adds a tensor; dims outermost first. Exactly one of data and produce, but for a tensor without elements, which needs none.
+ * KQ_E_ARGUMENT: duplicate name, not UTF-8, bad shape, unknown dtype. */
+KQ_API KQ_MUST_CHECK kq_status kq_safetensors_writer_tensor(kq_safetensors_writer *w, const char *name, kq_dtype dtype, uint32_t n_dims,
+                                                            const uint64_t *dims, const void *data, kq_produce produce, void *ctx,
+                                                            kq_error *err);
+/* Writes everything; the disk space of all files is taken first. A file in the folder that would make the result ambiguous (the
+ * index of a sharded model where one file is written, a single file or other shards where shards are) is KQ_E_IO and stays.
+ * After a failure nothing is left behind and no target is touched, unless giving the files their names itself fails. Once only;
+ * then close. */
+KQ_API KQ_MUST_CHECK kq_status kq_safetensors_writer_finish(kq_safetensors_writer *w, kq_error *err);
 
 #ifdef __cplusplus
 }
