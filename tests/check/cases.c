@@ -2,7 +2,7 @@
 /* The checks: each operation's definition, and data of every kind and size run against it between guard pages.
  *
  * Kernels that are EXACTLY the definition must have its bits (any NaN is as good as another). The others sum in an order of their own:
- * for n terms t of which each was rounded at most c times, any order of adding them in binary32 is off by at most
+ * where each term t was rounded at most c times and passes through at most n additions, the sum is off by at most
  * (n + c) * 2^-24 * sum |t| to first order, plus what underflow takes. The definition is evaluated in double, whose own error is
  * 2^-29 of that. */
 #include "check.h"
@@ -166,8 +166,8 @@ static void check_act8(const kq_kernel *k) {
 
 /* ---- rows1 and rowsm ------------------------------------------------------------------------------------------------- */
 
-/* Integer kernels take a weight apart: w = a * code - offset, and sum both parts. So |w x| alone does not bound the terms; the offset is
- * what a weight would be with code `zero`. Where a codec is not in this table, its kernels must not need more than |w x|. */
+/* Integer kernels take a weight apart: w = a * code + offset, and sum both parts, so what w x is does not bound the terms. The offset is what a
+ * weight would be with code `zero`. Where a codec is not in this table, its kernels must not need an offset. */
 static const struct {
     uint32_t codec;
     size_t at, size;
@@ -178,10 +178,9 @@ static const struct {
     KQ_CODES(KQ_Q6_K, q6_k, ql, 0), KQ_CODES(KQ_Q6_K, q6_k, qh, 0), KQ_CODES(KQ_Q8_0, q8_0, qs, 0x80),
 };
 
-/* values[k]: the weights of a block; terms[k]: the most that the parts of each sum to in magnitude. */
-static void split_block(const kq_codec_info *c, const uint8_t *block, float *values, double *terms) {
+/* values[k]: the weights of a block; offsets[k]: the part of each that is not its code's. */
+static void split_block(const kq_codec_info *c, const uint8_t *block, float *values, float *offsets) {
     uint8_t copy[1024];
-    float offsets[256];
     bool any = false;
     memcpy(copy, block, c->block_bytes);
     for (size_t i = 0; i < KQ_COUNT(codes); i++) {
@@ -191,33 +190,36 @@ static void split_block(const kq_codec_info *c, const uint8_t *block, float *val
     }
     kq_codec_decoder(c->codec)(block, 1, values);
     kq_codec_decoder(c->codec)(copy, 1, offsets);
-    for (size_t i = 0; i < c->block_weights; i++) terms[i] = fabs((double)values[i]) + (any ? 2 * fabs((double)offsets[i]) : 0);
+    for (size_t i = 0; i < c->block_weights && !any; i++) offsets[i] = 0;
 }
 
 typedef struct product {
     double value, bound;
 } product;
 
-/* Weight row times activation row in double, and the bound for any kernel that sums groups of 16 or more in integers. */
+/* Weight row times activation row in double, and the bound for a kernel that adds four consecutive products or more in integers, offsets times the
+ * sums of 16 activations or more, and does so in four lanes or more. */
 static product define_product(const kq_codec_info *c, const uint8_t *row, size_t n_blocks, const kq_act8 *x) {
-    double sum = 0, magnitude = 0;
-    float values[256];
-    double terms[256];
-    for (size_t b = 0; b < n_blocks; b++) {
-        split_block(c, row + b * c->block_bytes, values, terms);
-        for (size_t i = 0; i < c->block_weights; i++) {
-            size_t k = b * c->block_weights + i;
-            const kq_act8 *a = x + k / KQ_ACT_WEIGHTS;
-            double v = (double)a->scale[k % KQ_ACT_WEIGHTS / KQ_ACT_GROUP] * a->q[k % KQ_ACT_WEIGHTS];
-            sum += (double)values[i] * v;
-            magnitude += terms[i] * fabs(v);
-        }
+    float values[256], offsets[256];
+    double sum = 0, terms = 0, weights_alone = 0, four = 0, sixteen = 0;
+    size_t n = n_blocks * c->block_weights;
+    for (size_t k = 0; k < n; k++) {
+        size_t i = k % c->block_weights;
+        if (i == 0) split_block(c, row + k / c->block_weights * c->block_bytes, values, offsets);
+        const kq_act8 *a = x + k / KQ_ACT_WEIGHTS;
+        double v = (double)a->scale[k % KQ_ACT_WEIGHTS / KQ_ACT_GROUP] * a->q[k % KQ_ACT_WEIGHTS], w = (double)values[i], o = (double)offsets[i];
+        sum += w * v;
+        weights_alone += (fabs(w) + fabs(o)) * fabs(v);
+        four += (w - o) * v;
+        sixteen += o * v;
+        if (k % 4 == 3) terms += fabs(four), four = 0;
+        if (k % 16 == 15) terms += fabs(sixteen), sixteen = 0;
     }
-    /* A sum and an offset for each 16 weights. A term is a product of at most d, its 6-bit scale, the activations' scale and an integer, and
-     * a decoded weight was itself rounded twice: 8 roundings are never reached. Underflow: a product of scales is off by at most
-     * 2^-150, times an integer sum of at most 32 * 255 * 127. */
-    double n = 2.0 * (double)(n_blocks * c->block_weights) / 16;
-    return (product){sum, (n + 8) * 0x1p-24 * magnitude + n * 0x1p-150 * 32 * 255 * 127};
+    /* A lane adds n / 16 fours and less than n / 64 offsets; the lanes' tree, and d, its scale of 6 or 8 bits, the activations' scale and sum, are not
+     * 16 roundings more. The definition's weights were themselves rounded, three times each. Underflow: a product of scales is off by
+     * 2^-150 at most, times an integer sum of at most 32 * 255 * 127, for n / 4 fours and n / 16 offsets. */
+    double count = (double)n, additions = count / 16 + count / 64 + 16;
+    return (product){sum, 0x1p-24 * (additions * terms + 3 * weights_alone) + (count / 4 + count / 16) * 0x1p-150 * 32 * 255 * 127};
 }
 
 static kq_rows1_fn *rows1_of(const kq_kernel *k) {
