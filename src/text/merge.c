@@ -44,11 +44,8 @@ static void merge_few(kq_encoder *e, kq_merge_rank rank) {
         s[best].size += s[best + 1].size;
         s[best].id = id[best];
         n--;
-        for (uint32_t i = best + 1; i < n; i++) {
-            s[i] = s[i + 1];
-            order[i] = order[i + 1]; /* the last one is never read */
-            id[i] = id[i + 1];
-        }
+        for (uint32_t i = best + 1; i < n; i++) s[i] = s[i + 1];
+        for (uint32_t i = best + 1; i + 1 < n; i++) order[i] = order[i + 1], id[i] = id[i + 1];
         if (best > 0) order[best - 1] = rank(e, &s[best - 1], &s[best], &id[best - 1]);
         if (best + 1 < n) order[best] = rank(e, &s[best], &s[best + 1], &id[best]);
     }

@@ -74,7 +74,6 @@ static kq_status read_id(const kq_tokenizer *t, const kq_gguf *g, const char *na
 static kq_status read_roles(kq_tokenizer *t, const kq_gguf *g, int32_t ids[ROLES], kq_error *err) {
     KQ_TRY(read_id(t, g, "bos_token_id", &t->bos, err));
     KQ_TRY(read_id(t, g, "eos_token_id", &t->eos, err));
-    KQ_TRY(read_id(t, g, "unknown_token_id", &t->unknown, err));
     for (size_t r = 0; r < ROLES; r++) {
         ids[r] = KQ_NO_TOKEN;
         for (size_t k = 0; k < 2 && roles[r].keys[k]; k++) KQ_TRY(read_id(t, g, roles[r].keys[k], &ids[r], err));
@@ -144,7 +143,6 @@ kq_status kq_special_open(kq_tokenizer *t, const kq_gguf *g, kq_error *err) {
     int32_t ids[ROLES];
     if (t->bos >= (int64_t)t->vocab.n) t->bos = KQ_NO_TOKEN;
     if (t->eos >= (int64_t)t->vocab.n) t->eos = KQ_NO_TOKEN;
-    if (t->unknown >= (int64_t)t->vocab.n) t->unknown = KQ_NO_TOKEN;
     KQ_TRY(read_roles(t, g, ids, err));
     for (uint32_t id = 0; id < t->vocab.n; id++) {
         size_t size;

@@ -203,7 +203,7 @@ struct kq_tokenizer {
     const char *model, *pre;
     kq_vocab vocab;
     float *scores;          /* SPM */
-    int32_t bos, eos, unknown;
+    int32_t bos, eos;
     bool add_bos, add_eos, add_space_prefix, clean_spaces;
     bool escape;            /* SP is written U+2581 in texts */
     bool joins_space[256];  /* something that ends in this byte may be merged with something that begins with U+2581 */

@@ -10,15 +10,15 @@
 static const struct algorithm {
     const char *name; /* tokenizer.ggml.model */
     kq_text_model kind;
-    int32_t bos, eos, unknown;
+    int32_t bos, eos;
     bool add_bos, add_space_prefix, clean_spaces, escape;
 } algorithms[] = {
-    {"llama", KQ_TEXT_SPM, 1, 2, 0, true, true, false, true},
-    {"gpt2", KQ_TEXT_BPE, 11, 11, KQ_NO_TOKEN, false, false, true, false},
-    {"gemma4", KQ_TEXT_BPE, KQ_NO_TOKEN, KQ_NO_TOKEN, KQ_NO_TOKEN, true, false, true, true},
-    {"test", KQ_TEXT_TEST, KQ_NO_TOKEN, KQ_NO_TOKEN, KQ_NO_TOKEN, false, false, false, false},
-    {"none", KQ_TEXT_NONE, KQ_NO_TOKEN, KQ_NO_TOKEN, KQ_NO_TOKEN, false, false, false, false},
-    {"no_vocab", KQ_TEXT_NONE, KQ_NO_TOKEN, KQ_NO_TOKEN, KQ_NO_TOKEN, false, false, false, false},
+    {"llama", KQ_TEXT_SPM, 1, 2, true, true, false, true},
+    {"gpt2", KQ_TEXT_BPE, 11, 11, false, false, true, false},
+    {"gemma4", KQ_TEXT_BPE, KQ_NO_TOKEN, KQ_NO_TOKEN, true, false, true, true},
+    {"test", KQ_TEXT_TEST, KQ_NO_TOKEN, KQ_NO_TOKEN, false, false, false, false},
+    {"none", KQ_TEXT_NONE, KQ_NO_TOKEN, KQ_NO_TOKEN, false, false, false, false},
+    {"no_vocab", KQ_TEXT_NONE, KQ_NO_TOKEN, KQ_NO_TOKEN, false, false, false, false},
 };
 
 static kq_status read_model(kq_tokenizer *t, const kq_gguf *g, kq_error *err) {
@@ -36,7 +36,6 @@ static kq_status read_model(kq_tokenizer *t, const kq_gguf *g, kq_error *err) {
     t->kind = a->kind;
     t->bos = a->bos;
     t->eos = a->eos;
-    t->unknown = a->unknown;
     t->add_bos = a->add_bos;
     t->add_space_prefix = a->add_space_prefix;
     t->clean_spaces = a->clean_spaces;
