@@ -274,6 +274,67 @@ KQ_API KQ_MUST_CHECK kq_status kq_safetensors_writer_tensor(kq_safetensors_write
  * then close. */
 KQ_API KQ_MUST_CHECK kq_status kq_safetensors_writer_finish(kq_safetensors_writer *w, kq_error *err);
 
+/* ---- importance matrices -------------------------------------------------------------------------------------------- */
+
+/* How much each column of a tensor matters: sums of squared activations and how many were summed, per group of rows (an expert).
+ * Two forms, both of llama.cpp: GGUF (tensors NAME.in_sum2 [columns, groups] and NAME.counts [1, groups], f32; keys imatrix.datasets,
+ * imatrix.chunk_count, imatrix.chunk_size), and the old one (.dat), which has one count for a tensor, however many experts it has. */
+typedef enum kq_imatrix_form { KQ_IMATRIX_GGUF, KQ_IMATRIX_DAT } kq_imatrix_form;
+
+typedef struct kq_imatrix kq_imatrix;
+typedef struct kq_imatrix_entry { /* borrowed */
+    kq_string name;      /* of the tensor, also zero-terminated in `data` */
+    uint64_t columns;    /* of a .dat: all values of the tensor */
+    uint64_t groups;     /* of a .dat: 1 */
+    const float *sums;   /* [groups][columns] */
+    const float *counts; /* [groups] */
+} kq_imatrix_entry;
+
+/* What is wrong with a group: the sums or the count hold NaN or infinity, something negative, or nothing was ever counted. Such files
+ * open: unused experts are common. kq_imatrix_weights gives such a group ones, as if nothing were known of it. */
+typedef enum kq_imatrix_fault { KQ_IMATRIX_NOT_FINITE, KQ_IMATRIX_NEGATIVE, KQ_IMATRIX_NEVER_HIT } kq_imatrix_fault;
+typedef struct kq_imatrix_issue {
+    const kq_imatrix_entry *entry;
+    uint64_t group;
+    kq_imatrix_fault fault; /* the first of the three that holds */
+} kq_imatrix_issue;
+
+typedef struct kq_imatrix_options {
+    size_t struct_size;
+    const kq_allocator *allocator;
+} kq_imatrix_options;
+
+/* Reads either form (told by its first bytes) into memory; or makes an empty one. One thread at a time while it is changed.
+ * KQ_E_IO, KQ_E_FORMAT, KQ_E_LIMIT, KQ_E_MODEL (a GGUF that is no importance matrix), KQ_E_UNSUPPORTED, KQ_E_MEMORY. */
+KQ_API KQ_MUST_CHECK kq_status kq_imatrix_open(kq_imatrix **out, const char *path, const kq_imatrix_options *options, kq_error *err);
+KQ_API KQ_MUST_CHECK kq_status kq_imatrix_open_memory(kq_imatrix **out, const void *data, size_t size, const char *name,
+                                                      const kq_imatrix_options *options, kq_error *err);
+KQ_API KQ_MUST_CHECK kq_status kq_imatrix_create(kq_imatrix **out, const kq_imatrix_options *options, kq_error *err);
+KQ_API void kq_imatrix_close(kq_imatrix *im);
+
+KQ_API kq_imatrix_form kq_imatrix_form_of(const kq_imatrix *im); /* as read; GGUF for one that was made */
+KQ_API size_t kq_imatrix_n_entries(const kq_imatrix *im);
+KQ_API const kq_imatrix_entry *kq_imatrix_entry_at(const kq_imatrix *im, size_t i); /* in file order; NULL beyond the end */
+KQ_API const kq_imatrix_entry *kq_imatrix_find(const kq_imatrix *im, const char *tensor);
+KQ_API uint32_t kq_imatrix_chunks(const kq_imatrix *im, uint32_t *chunk_size); /* 0: not known; chunk_size may be NULL */
+KQ_API const char *kq_imatrix_dataset_at(const kq_imatrix *im, size_t i); /* NULL beyond the end */
+/* Walks what is wrong: *at is 0 at first. False at the end. */
+KQ_API bool kq_imatrix_next_issue(const kq_imatrix *im, uint64_t *at, kq_imatrix_issue *out);
+
+/* The importances for a tensor of `groups` matrices with rows of `columns` weights: out[groups][columns] = sum / count, the count
+ * rounded to a whole number (a .dat whose count is 0 holds means: they are taken as they are). Groups with an issue get ones.
+ * *found is false, and out is left alone, when there is no entry. KQ_E_MODEL: the entry has another size. */
+KQ_API KQ_MUST_CHECK kq_status kq_imatrix_weights(const kq_imatrix *im, const char *tensor, uint64_t columns, uint64_t groups, float *out,
+                                                  bool *found, kq_error *err);
+
+/* Adds sums and counts; to an entry that is there they are added, which merges matrices. KQ_E_ARGUMENT: another shape. */
+KQ_API KQ_MUST_CHECK kq_status kq_imatrix_add(kq_imatrix *im, const char *tensor, uint64_t columns, uint64_t groups, const float *sums,
+                                              const float *counts, kq_error *err);
+KQ_API KQ_MUST_CHECK kq_status kq_imatrix_add_dataset(kq_imatrix *im, const char *name, kq_error *err);
+KQ_API void kq_imatrix_set_chunks(kq_imatrix *im, uint32_t chunks, uint32_t chunk_size);
+/* Writes one file, atomically. In the old form values are importances times the number of chunks, as llama.cpp writes them. */
+KQ_API KQ_MUST_CHECK kq_status kq_imatrix_write(const kq_imatrix *im, const char *path, kq_imatrix_form form, kq_error *err);
+
 #ifdef __cplusplus
 }
 #endif
