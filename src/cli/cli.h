@@ -179,8 +179,6 @@ kq_status cli_encode(const kq_tokenizer *t, const char *text, size_t size, uint3
 #define CLI_HELP_ESCAPE "turn \\n, \\t, \\r, \\\\, \\\" and \\xHH of -p into what they stand for"
 #define CLI_HELP_EXACT "float activations and one order of summation: the same bits for every batch, number of threads and processor"
 #define CLI_HELP_THREADS "threads; 0 is one for each processor that may be used"
-#define CLI_HELP_KV "number format of the KV cache"
-#define CLI_KV_TYPES "f16 f32"
 #define CLI_KV_ALIASES "-ctk --cache-type-k -ctv --cache-type-v"
 
 /* ---- terminal, tables, JSON (progress.c, table.c, json.c) ------------------------------------------------------------------ */

@@ -8,6 +8,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+enum { KV_AUTO, KV_F16, KV_F32 }; /* in the order of --kv's choices */
+
 typedef struct values {
     cli_values common;
     const char *model, *prompt, *file;
@@ -54,7 +56,8 @@ static const cli_option options[] = {
     {.names = "-t --threads", CLI_IS_WHOLE(threads, "N", 0, 512), .fallback = "0", .help = CLI_HELP_THREADS},
     {.names = "-b --batch-size", CLI_IS_WHOLE(batch_size, "N", 1, 65536), .fallback = "512",
      .help = "tokens of the prompt that are evaluated together"},
-    {.names = "--kv", .aliases = CLI_KV_ALIASES, CLI_IS_CHOICE(kv, "TYPE", CLI_KV_TYPES), .fallback = "f16", .help = CLI_HELP_KV},
+    {.names = "--kv", .aliases = CLI_KV_ALIASES, CLI_IS_CHOICE(kv, "TYPE", "auto f16 f32"), .fallback = "auto",
+     .help = "number format of the KV cache; auto is f32 with --exact, otherwise f16"},
     {.names = "--exact", CLI_IS_FLAG(exact), .help = CLI_HELP_EXACT},
 };
 
@@ -145,7 +148,7 @@ static int open_session(story *s) {
     o.pool = s->pool;
     o.n_ctx = (uint32_t)v->ctx_size;
     o.n_batch = (uint32_t)v->batch_size;
-    o.state_type = v->kv == 0 ? KQ_STATE_F16 : KQ_STATE_F32;
+    o.state_type = v->kv == KV_F32 || (v->kv == KV_AUTO && v->exact) ? KQ_STATE_F32 : KQ_STATE_F16;
     o.mode = v->exact ? KQ_EXACT : KQ_FAST;
     if (kq_session_open(&s->session, s->model, &o, &e)) return cli_fail_kq(NULL, &e);
     uint64_t trained = kq_model_describe(s->model).n_ctx_train;

@@ -3,7 +3,7 @@
 . tests/cli/common
 tokens=3327,679,258,547,453,310
 ints() { od -An -v -t d4 -N "$2" "$1" | tr -s ' \n' ' '; } # FILE BYTES
-exact="--exact --kv f32"
+exact=--exact
 
 # shellcheck disable=SC2086
 run logits --tokens $tokens $exact -o "$work/a"
@@ -24,7 +24,15 @@ ran="kquant logits -o -"
 "$kquant" logits --tokens $tokens $exact -o - >"$work/b" 2>"$err" </dev/null
 check "standard output" cmp -s "$work/a" "$work/b"
 
-# the fast mode and the f16 cache are other numbers, but not far
+# the KV cache is f32 unless it is asked otherwise: f16 adds an error of its own
+run logits --tokens $tokens $exact --kv f32 -o "$work/b"
+exits 0
+check "f32 is the default" cmp -s "$work/a" "$work/b"
+run logits --tokens $tokens $exact --kv f16 -o "$work/b"
+exits 0
+check "f16 gives other bits" [ "$(cksum <"$work/a")" != "$(cksum <"$work/b")" ]
+
+# the fast mode gives other numbers, but not far
 run logits --tokens $tokens -o "$work/b"
 exits 0
 check "other bits" [ "$(cksum <"$work/a")" != "$(cksum <"$work/b")" ]

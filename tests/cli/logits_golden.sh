@@ -17,7 +17,7 @@ for spec in tests/golden/models/*.json; do
     refuses 3 "model.gguf: "
     for words in "--prefill 16" "--prefill 0 -t 1" "--prefill -1 -t 2"; do
         # shellcheck disable=SC2086
-        run logits -m "$work/model.gguf" --tokens "$tokens" $words --exact --kv f32 -o "$work/logits.bin"
+        run logits -m "$work/model.gguf" --tokens "$tokens" $words --exact -o "$work/logits.bin"
         exits 0 && silent && quiet
         error=$("$tools/golden_model" check "$name" "$work/logits.bin" $limit)
         within=$?

@@ -82,9 +82,9 @@ check "penalties change the text" [ "$(head -c 200 "$out")" != "$(head -c 200 "$
 
 # The greedy text in the exact mode does not depend on batches, threads or the processor. It was made by this program; its tokens are
 # those of the same model's bf16 weights (tests of the engine) as far as rounding to 4 bits allows.
-for words in "" "-t 1" "-b 1" "-b 3 -t 2"; do
+for words in "" "-t 1" "-b 1" "-b 3 -t 2" "--kv f32"; do
     # shellcheck disable=SC2086
-    run run -p "$prompt" -n 64 --temp 0 --exact --kv f32 -q $words
+    run run -p "$prompt" -n 64 --temp 0 --exact -q $words
     exits 0
     check "the text on record" cmp -s "$out" tests/cli/tale-greedy.txt
 done
@@ -130,7 +130,7 @@ END
 run run -p x -n ""
 refuses 2 "-n: '' is not a"
 run run -p x --kv q8_0
-refuses 2 "--kv: 'q8_0' is none of: f16 f32"
+refuses 2 "--kv: 'q8_0' is none of: auto f16 f32"
 run run -p x --top-kk 3
 refuses 2 "unknown option '--top-kk'; did you mean '--top-k'?"
 run run -p
