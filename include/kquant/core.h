@@ -8,7 +8,11 @@
  *   - Objects are opened and closed in pairs; closing NULL does nothing.
  *   - Options structures begin with their size, so that a program compiled against an older header keeps working:
  *     fill one with KQ_OPTIONS_INIT, then set fields; zero always means the documented default.
- *   - Every function says who may call it at the same time. "Immutable" objects may be shared by threads freely. */
+ *   - Functions that return a kq_status refuse NULL with KQ_E_ARGUMENT where it makes no sense. Accessors, which cannot fail, take
+ *     an open object.
+ *   - Every object says how threads may share it. Immutable ones (files, tokenizers, models, codecs) are shared freely; the others
+ *     (sessions, samplers, detokenizers, writers, pools) belong to one thread at a time. Functions without an object may be called by
+ *     any number of threads. */
 #ifndef KQUANT_CORE_H
 #define KQUANT_CORE_H
 

@@ -82,7 +82,7 @@ KQ_API KQ_MUST_CHECK kq_status kq_session_append(kq_session *s, const int32_t *t
 /* Keeps the first `length` tokens and forgets the rest. KQ_E_ARGUMENT: length > kq_session_length. */
 KQ_API KQ_MUST_CHECK kq_status kq_session_rewind(kq_session *s, size_t length, kq_error *err);
 /* Makes the sequence a prefix of `tokens`: rewinds to the longest common prefix (at most n - 1, so that the last token is still to be
- * evaluated and gives logits), and returns how many tokens are kept. Append tokens + kept next. */
+ * evaluated and gives logits), and returns how many tokens are kept. Append tokens + kept next. 0 for NULL. */
 KQ_API size_t kq_session_reuse(kq_session *s, const int32_t *tokens, size_t n);
 
 /* ---- sampler ------------------------------------------------------------------------------------------------------ */
@@ -125,7 +125,7 @@ KQ_API KQ_MUST_CHECK kq_status kq_sampler_draw(kq_sampler *s, const float *logit
 
 /* One line per (operation, codec) that a session with this feature mask (0 = all of this machine's) would use. Calls `row` for each. */
 typedef struct kq_kernel_row {
-    const char *op;      /* "dot", "decode", ... */
+    const char *op;      /* "decode", "exact", "rows1", ...: src/cpu/kernels.h */
     const char *codec;   /* "q4_k", or "" */
     const char *variant; /* "avx512icl", "generic" */
 } kq_kernel_row;

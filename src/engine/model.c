@@ -5,6 +5,7 @@
 #include "engine/engine.h"
 
 #include "arch/arch.h"
+#include "file/file.h"
 
 static bool cancelled(const kq_model_options *o, double done) { return o->progress && !o->progress(o->progress_ctx, done); }
 
@@ -34,6 +35,27 @@ static kq_status find_slots(kq_model *m, kq_error *err) {
         return kq_fail(err, KQ_E_PROGRAM, "the program has no tokens, positions, rows or logits");
     }
     return KQ_OK;
+}
+
+/* A tensor that no step reads means that the file holds another model than its metadata tells of (fewer layers, a bias that the family
+ * does not have), which would run and speak nonsense. Classifiers on top of a language model are the known exception. */
+static kq_status refuse_unused(const kq_model *m, kq_error *err) {
+    const kq_program *p = &m->program;
+    kq_strmap used;
+    bool failed = !kq_strmap_init(&used, &m->allocator, p->n_slots);
+    for (size_t i = 0; i < p->n_slots && !failed; i++) {
+        const char *name = p->slots[i].name;
+        if (p->slots[i].kind == KQ_SLOT_WEIGHT) kq_strmap_add(&used, name, strlen(name), (uint32_t)i, NULL, &failed);
+    }
+    kq_status status = failed ? kq_fail_memory(err, p->n_slots * sizeof *used.slots, "a model") : KQ_OK;
+    for (size_t i = 0; i < kq_gguf_n_tensors(m->file) && !status; i++) {
+        const kq_gguf_tensor *t = kq_gguf_tensor_at(m->file, i);
+        if (kq_strmap_find(&used, t->name.data, t->name.size, NULL) || strncmp(t->name.data, "cls.", 4) == 0) continue;
+        status = kq_fail_at(err, KQ_E_MODEL, kq_gguf_path(m->file), t->offset, "tensor %s has no use in a model of %llu layers", KQ_SHOW(t->name),
+                            (unsigned long long)m->info.n_layer);
+    }
+    kq_strmap_free(&used);
+    return status;
 }
 
 static void count(kq_model *m) {
@@ -71,6 +93,7 @@ static kq_status load(kq_model *m, const kq_model_options *o, kq_error *err) {
     m->info.n_layer = shape.n_layer;
     m->info.n_embd = shape.n_embd;
     m->info.n_ctx_train = shape.n_ctx_train;
+    KQ_TRY(refuse_unused(m, err));
     count(m);
     if (cancelled(o, 0.5)) return kq_fail(err, KQ_E_CANCELLED, "loading was stopped");
     if (!o->no_tokenizer) KQ_TRY(open_tokenizer(m, err));
@@ -104,6 +127,7 @@ kq_status kq_model_open_file(kq_model **out, kq_gguf *file, const kq_model_optio
 kq_status kq_model_open(kq_model **out, const char *path, const kq_model_options *options, kq_error *err) {
     if (!out) return kq_fail(err, KQ_E_ARGUMENT, "out is NULL");
     *out = NULL;
+    if (!path) return kq_fail(err, KQ_E_ARGUMENT, "kq_model_open: path is NULL");
     kq_model_options o;
     kq_options_read(&o, sizeof o, options);
     if (cancelled(&o, 0.0)) return kq_fail(err, KQ_E_CANCELLED, "loading was stopped");

@@ -217,6 +217,8 @@ kq_status kq_session_rewind(kq_session *s, size_t length, kq_error *err) {
 }
 
 size_t kq_session_reuse(kq_session *s, const int32_t *tokens, size_t n) {
+    if (!s) return 0;
+    if (!tokens) n = 0;
     size_t kept = 0, most = KQ_MIN(s->length, n ? n - 1 : 0);
     while (kept < most && s->tokens[kept] == tokens[kept]) kept++;
     return s->length = kept;

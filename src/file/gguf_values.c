@@ -44,7 +44,7 @@ const kq_gguf_value *kq_gguf_value_at(const kq_gguf *g, size_t i) { return i < g
 
 const kq_gguf_value *kq_gguf_find(const kq_gguf *g, const char *key) {
     uint32_t i;
-    return kq_strmap_find(&g->keys, key, strlen(key), &i) ? &g->values[i] : NULL;
+    return key && kq_strmap_find(&g->keys, key, strlen(key), &i) ? &g->values[i] : NULL;
 }
 
 size_t kq_gguf_n_tensors(const kq_gguf *g) { return g->n_tensors; }
@@ -52,7 +52,7 @@ const kq_gguf_tensor *kq_gguf_tensor_at(const kq_gguf *g, size_t i) { return i <
 
 const kq_gguf_tensor *kq_gguf_tensor_find(const kq_gguf *g, const char *name) {
     uint32_t i;
-    return kq_strmap_find(&g->names, name, strlen(name), &i) ? &g->tensors[i] : NULL;
+    return name && kq_strmap_find(&g->names, name, strlen(name), &i) ? &g->tensors[i] : NULL;
 }
 
 /* ---- elements ----------------------------------------------------------------------------------------------------- */
@@ -125,6 +125,10 @@ bool kq_gguf_strings_next(kq_gguf_strings *it, kq_string *out) {
 
 /* ---- typed readers ------------------------------------------------------------------------------------------------ */
 
+static kq_status asked_well(const kq_gguf *g, const char *key, const void *out, kq_error *err) {
+    return g && key && out ? KQ_OK : kq_fail(err, KQ_E_ARGUMENT, "the file, the key or the result is NULL");
+}
+
 static kq_status missing(const kq_gguf *g, const char *key, kq_error *err) {
     return kq_fail_at(err, KQ_E_MODEL, kq_gguf_path(g), KQ_NO_OFFSET, "key '%s' is missing", kq_show(key, strlen(key)).text);
 }
@@ -161,6 +165,7 @@ static kq_status to_u64(const kq_gguf *g, const kq_gguf_value *v, uint64_t min, 
 
 kq_status kq_gguf_get_u64_or(const kq_gguf *g, const char *key, uint64_t fallback, uint64_t min, uint64_t max, uint64_t *out,
                              kq_error *err) {
+    KQ_TRY(asked_well(g, key, out, err));
     *out = 0;
     const kq_gguf_value *v = kq_gguf_find(g, key);
     if (v) return to_u64(g, v, min, max, out, err);
@@ -169,6 +174,7 @@ kq_status kq_gguf_get_u64_or(const kq_gguf *g, const char *key, uint64_t fallbac
 }
 
 kq_status kq_gguf_get_u64(const kq_gguf *g, const char *key, uint64_t min, uint64_t max, uint64_t *out, kq_error *err) {
+    KQ_TRY(asked_well(g, key, out, err));
     *out = 0;
     const kq_gguf_value *v = kq_gguf_find(g, key);
     return v ? to_u64(g, v, min, max, out, err) : missing(g, key, err);
@@ -183,6 +189,7 @@ static kq_status to_f32(const kq_gguf *g, const kq_gguf_value *v, float *out, kq
 }
 
 kq_status kq_gguf_get_f32_or(const kq_gguf *g, const char *key, float fallback, float *out, kq_error *err) {
+    KQ_TRY(asked_well(g, key, out, err));
     *out = 0;
     const kq_gguf_value *v = kq_gguf_find(g, key);
     if (v) return to_f32(g, v, out, err);
@@ -191,12 +198,14 @@ kq_status kq_gguf_get_f32_or(const kq_gguf *g, const char *key, float fallback, 
 }
 
 kq_status kq_gguf_get_f32(const kq_gguf *g, const char *key, float *out, kq_error *err) {
+    KQ_TRY(asked_well(g, key, out, err));
     *out = 0;
     const kq_gguf_value *v = kq_gguf_find(g, key);
     return v ? to_f32(g, v, out, err) : missing(g, key, err);
 }
 
 kq_status kq_gguf_get_bool_or(const kq_gguf *g, const char *key, bool fallback, bool *out, kq_error *err) {
+    KQ_TRY(asked_well(g, key, out, err));
     *out = false;
     const kq_gguf_value *v = kq_gguf_find(g, key);
     if (v && v->kind != KQ_GGUF_BOOL) return mistyped(g, v, "a bool", err);
@@ -205,6 +214,7 @@ kq_status kq_gguf_get_bool_or(const kq_gguf *g, const char *key, bool fallback, 
 }
 
 kq_status kq_gguf_get_string_or(const kq_gguf *g, const char *key, const char *fallback, kq_string *out, kq_error *err) {
+    KQ_TRY(asked_well(g, key, out, err));
     *out = (kq_string){0};
     const kq_gguf_value *v = kq_gguf_find(g, key);
     if (v) return kq_gguf_scalar_string(v, out) ? KQ_OK : mistyped(g, v, "a string", err);

@@ -448,6 +448,24 @@ static void hostile_tensors(void **state) {
     }
 }
 
+/* Metadata that tells of fewer layers than the file holds must not run half a model; a classifier beside the model is no harm (the
+ * golden of qwen3 has one). */
+static void tensors_without_use(void **state) {
+    (void)state;
+    spec *s = spec_open_shrunk("qwen3-dense", 8);
+    const uint32_t one = 1;
+    bytes file = spec_file(s, &(spec_change){.key = "qwen3.block_count", .kind = KQ_GGUF_U32, .value = &one, .value_size = 4, .no_vocabulary = true});
+    kq_error err;
+    assert_int_equal(try_bytes(file, &err), KQ_E_MODEL);
+    assert_non_null(strstr(err.text, "blk.1."));
+    assert_non_null(strstr(err.text, "no use"));
+    bytes_free(&file);
+    file = spec_file(s, &(spec_change){.no_vocabulary = true});
+    assert_int_equal(try_bytes(file, &err), KQ_OK);
+    bytes_free(&file);
+    spec_close(s);
+}
+
 static const double HALF = 6 * 1.5e-7;
 
 static void llama_dense(void **state) { (void)state; check_family("llama-dense", 1e-8, HALF); }
@@ -462,7 +480,7 @@ int main(void) {
         cmocka_unit_test(llama_dense), cmocka_unit_test(llama_moe), cmocka_unit_test(qwen2_dense), cmocka_unit_test(qwen3_dense),
         cmocka_unit_test(qwen3moe), cmocka_unit_test(gemma3_dense), cmocka_unit_test(default_model), cmocka_unit_test(quantised_is_one_result),
         cmocka_unit_test(tale),
-        cmocka_unit_test(stories260K), cmocka_unit_test(hostile_keys), cmocka_unit_test(hostile_tensors),
+        cmocka_unit_test(stories260K), cmocka_unit_test(hostile_keys), cmocka_unit_test(hostile_tensors), cmocka_unit_test(tensors_without_use),
     };
     return cmocka_run_group_tests(tests, open_pools, close_pools);
 }
