@@ -18,7 +18,8 @@ static const cli_option options[] = {
     {.names = "-m --model", CLI_IS_FILE(model), .help = "model (without: the one that comes with kquant)"},
     {.names = "--tokens", CLI_IS_TEXT(tokens, "IDS"), .help = "ids, separated by commas: 13,92,7"},
     {.names = "--prefill", CLI_IS_WHOLE(prefill, "N", -1, INT32_MAX), .fallback = "-1",
-     .help = "evaluate the first N tokens in one batch and the others one at a time; -1 leaves the batches to kquant"},
+     .help = "evaluate the first N tokens in one batch (of at most 512; then the next) and the others one at a time; -1 leaves the batches to "
+             "kquant"},
     {.names = "-o --output", CLI_IS_FILE(output), .help = "where to write; - is standard output"},
     {.names = "--exact", CLI_IS_FLAG(exact), .help = CLI_HELP_EXACT},
     {.names = "-t --threads", CLI_IS_WHOLE(threads, "N", 0, 512), .fallback = "0", .help = CLI_HELP_THREADS},
@@ -53,14 +54,17 @@ static int evaluate(kq_session *s, const int32_t *tokens, size_t n, float *logit
     return cli_output_write(o, logits, n * n_vocab * sizeof *logits) ? CLI_FINE : CLI_FAILED;
 }
 
+/* Most tokens between two looks at Ctrl-C. Attention to tokens before does not ask in which batch they came. */
+enum { LONGEST_BATCH = 512 };
+
 /* The first tokens together, the others `step` at a time. */
 static int write_logits(kq_session *s, const int32_t *tokens, size_t n, size_t first, size_t step, size_t n_vocab, cli_output *o) {
     int32_t head[2] = {(int32_t)n, (int32_t)n_vocab};
     if (!cli_output_write(o, head, sizeof head) || !cli_output_write(o, tokens, n * sizeof *tokens)) return CLI_FAILED;
-    float *logits = cli_alloc(CLI_MAX(first, step), n_vocab * sizeof *logits);
+    float *logits = cli_alloc(CLI_MIN(CLI_MAX(first, step), (size_t)LONGEST_BATCH), n_vocab * sizeof *logits);
     int code = CLI_FINE;
     for (size_t at = 0, batch; at < n && !code; at += batch) {
-        batch = CLI_MIN(at == 0 && first > 0 ? first : step, n - at);
+        batch = at < first ? CLI_MIN(first - at, (size_t)LONGEST_BATCH) : CLI_MIN(step, n - at);
         cli_bar("logits", (double)at / (double)n);
         code = evaluate(s, tokens + at, batch, logits, n_vocab, o);
     }
@@ -79,14 +83,14 @@ static int evaluate_model(const values *v, const char *path, const kq_model *m, 
     }
     kq_session_options o = KQ_OPTIONS_INIT(kq_session_options);
     /* without --prefill the size of a batch is ours to choose: as many rows of logits as take little memory */
-    size_t some = CLI_MAX(CLI_MIN((size_t)512, ((size_t)64 << 20) / sizeof(float) / CLI_MAX((size_t)info.n_vocab, (size_t)1)), (size_t)1);
+    size_t some = CLI_MAX(CLI_MIN((size_t)LONGEST_BATCH, ((size_t)64 << 20) / sizeof(float) / CLI_MAX((size_t)info.n_vocab, (size_t)1)), (size_t)1);
     size_t first = CLI_MIN(v->prefill < 0 ? some : (size_t)v->prefill, n), step = v->prefill < 0 ? some : 1;
     kq_pool *pool = NULL;
     kq_session *s = NULL;
     kq_error e;
     int code;
     o.n_ctx = (uint32_t)n;
-    o.n_batch = (uint32_t)CLI_MAX(first, step);
+    o.n_batch = (uint32_t)CLI_MIN(CLI_MAX(first, step), (size_t)LONGEST_BATCH);
     o.state_type = v->kv == 0 ? KQ_STATE_F16 : KQ_STATE_F32;
     o.mode = v->exact ? KQ_EXACT : KQ_FAST;
     if (kq_pool_open(&pool, (int)v->threads, NULL, &e) || (o.pool = pool, kq_session_open(&s, m, &o, &e))) {

@@ -107,4 +107,22 @@ code=$?
 exits 130 && silent && quiet
 check "the old file is there" cmp -s "$work/a" "$work/dir/real"
 check "and nothing else" [ "$(ls "$work/dir" | tr '\n' ' ')" = "link real " ]
+
+# a long --prefill is no reason to wait: this one takes minutes when it is not interrupted
+for _ in 1 2 3 4; do many=$many,$many; done # 32768 tokens
+ran="kquant logits --prefill, interrupted"
+"$kquant" logits --tokens $many --prefill 32768 -o "$work/dir/real" >"$out" 2>"$err" </dev/null &
+process=$!
+(sleep 60 && kill -KILL $process) >/dev/null 2>&1 &
+watchdog=$!
+for _ in $(seq 100); do
+    [ "$(ls "$work/dir" | wc -l)" -eq 3 ] && break
+    sleep 0.1
+done
+kill -INT $process
+wait $process
+code=$?
+kill $watchdog
+exits 130 && silent && quiet
+check "the old file is there" cmp -s "$work/a" "$work/dir/real"
 finish
