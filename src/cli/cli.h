@@ -215,6 +215,7 @@ int cli_width(const char *text); /* columns of what cli_show made */
 typedef struct cli_number { char text[32]; } cli_number;
 cli_number cli_bytes(uint64_t bytes);
 cli_number cli_count(uint64_t count);
+cli_number cli_rate(double rate); /* without an exponent: "0.123", "1.23", "12.3", "12690" */
 
 /* A JSON document, written as it is told. `key` is NULL in arrays. Objects and arrays of objects take a line a member; an array
  * begun as a list stays on one line. Strings may hold any bytes: what is not UTF-8 becomes U+FFFD. NaN and infinities become null. */

@@ -304,7 +304,7 @@ static cli_number duration(double seconds) {
 
 static void print_rate(const char *label, size_t tokens, double seconds) {
     fprintf(stderr, "%-12s%zu token%s in %s", label, tokens, tokens == 1 ? "" : "s", duration(seconds).text);
-    if (tokens > 0 && seconds > 0) fprintf(stderr, ", %.4g tokens/s", (double)tokens / seconds);
+    if (tokens > 0 && seconds > 0) fprintf(stderr, ", %s tokens/s", cli_rate((double)tokens / seconds).text);
     putc('\n', stderr);
 }
 

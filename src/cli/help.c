@@ -73,7 +73,7 @@ void cli_option_text(const cli_option *o, char *text, size_t size) {
 
 static void usage_line(const cli_command *c, FILE *out) {
     char start[64];
-    int n = snprintf(start, sizeof start, "usage: kquant %s ", c->name);
+    int n = snprintf(start, sizeof start, "usage: kquant %s%s", c->name, c->usage[0] ? " " : "");
     fputs(start, out);
     cli_wrap(out, c->usage, n, n, WIDTH);
 }

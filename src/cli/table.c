@@ -163,3 +163,10 @@ void cli_table_free(cli_table *t) {
     t->cells = NULL;
     t->n_rows = t->capacity = 0;
 }
+
+cli_number cli_rate(double rate) {
+    cli_number n;
+    int digits = rate < 0.9995 ? 3 : rate < 9.995 ? 2 : rate < 99.95 ? 1 : 0;
+    snprintf(n.text, sizeof n.text, "%.*f", digits, CLI_MIN(rate, 1e15));
+    return n;
+}

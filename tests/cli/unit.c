@@ -305,6 +305,12 @@ static void sizes_are_rounded(void **state) {
     assert_string_equal(cli_count(8393984).text, "8.39 M");
     assert_string_equal(cli_count(70553706496).text, "70.55 B");
     assert_string_equal(cli_count(UINT64_MAX).text, "18446.74 Q");
+    assert_string_equal(cli_rate(0.01234).text, "0.012");
+    assert_string_equal(cli_rate(0.9996).text, "1.00");
+    assert_string_equal(cli_rate(9.996).text, "10.0");
+    assert_string_equal(cli_rate(99.96).text, "100");
+    assert_string_equal(cli_rate(12690.4).text, "12690");
+    assert_string_equal(cli_rate(1e300).text, "1000000000000000");
 }
 
 static void tables_fit(void **state) {
