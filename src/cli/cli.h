@@ -90,6 +90,8 @@ extern const size_t cli_n_common_options;
 /* Row i of a command: its own, then the common ones; NULL beyond the end. */
 const cli_option *cli_option_at(const cli_command *c, size_t i);
 
+typedef struct cli_hint { char text[256]; } cli_hint;
+
 /* Fills `values` (c->values_size bytes) from argv[0..argc), which it may reorder. False: `message` says what is wrong. */
 bool cli_parse(const cli_command *c, int argc, char **argv, void *values, char *message, size_t message_size);
 /* Walks a list of words separated by spaces: the next one, or NULL. *list is moved on. */
@@ -99,7 +101,8 @@ bool cli_parse_whole(const char *text, int64_t min, int64_t max, int64_t *out);
 /* How many single-letter edits (a swap of neighbours counts as one) lead from a to b. */
 size_t cli_distance(const char *a, const char *b, size_t b_size);
 const cli_command *cli_command_find(const char *name);    /* by name or alias, or NULL */
-const char *cli_command_nearest(const char *name);
+/* What follows "unknown command 'NAME'": "; did you mean 'run'?" when one is near, or all the commands. */
+cli_hint cli_command_hint(const char *name);
 
 void cli_help_all(FILE *out);                             /* all commands, a line each */
 void cli_help_command(const cli_command *c, FILE *out);   /* everything about one */

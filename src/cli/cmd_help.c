@@ -22,7 +22,7 @@ static int run_help(const void *given) {
     } else {
         const char *name = v->common.args[0];
         const cli_command *c = cli_command_find(name);
-        if (!c) return cli_fail_usage(&cli_help, "unknown command '%s'; did you mean '%s'?", name, cli_command_nearest(name));
+        if (!c) return cli_fail_usage(&cli_help, "unknown command '%s'%s", name, cli_command_hint(name).text);
         cli_help_command(c, stdout);
     }
     return CLI_FINE;

@@ -43,7 +43,7 @@ int main(int argc, char **argv) {
     } else if (name[0] == '-') {
         code = cli_fail(CLI_USAGE, "a command comes before the options, as in: kquant run %s", name);
     } else {
-        code = cli_fail(CLI_USAGE, "unknown command '%s'; did you mean '%s'?", name, cli_command_nearest(name));
+        code = cli_fail(CLI_USAGE, "unknown command '%s'%s", name, cli_command_hint(name).text);
     }
     return cli_stdout_close(code);
 }

@@ -131,17 +131,32 @@ const cli_command *cli_command_find(const char *name) {
     return NULL;
 }
 
-const char *cli_command_nearest(const char *name) {
-    const char *nearest = "help", *word;
-    size_t best = SIZE_MAX, size;
+/* One edit in three letters, or an unfinished name. */
+static bool is_near(const char *name, const char *word, size_t size) {
+    size_t length = strlen(name);
+    if (length == 0) return false;
+    return (length < size && !memcmp(name, word, length)) || cli_distance(name, word, size) <= CLI_MAX(length / 3, (size_t)1);
+}
+
+cli_hint cli_command_hint(const char *name) {
+    const char *nearest = NULL, *word = NULL;
+    size_t best = SIZE_MAX, size = 0;
     for (size_t i = 0; cli_commands[i]; i++) {
-        consider(cli_commands[i]->name, name, &best, &word, &size);
-        if (best != SIZE_MAX && word == cli_commands[i]->name) nearest = cli_commands[i]->name;
         size_t before = best;
+        consider(cli_commands[i]->name, name, &best, &word, &size);
         consider(cli_commands[i]->aliases, name, &best, &word, &size);
         if (best < before) nearest = cli_commands[i]->name;
     }
-    return nearest;
+    cli_hint hint;
+    if (word && is_near(name, word, size)) {
+        snprintf(hint.text, sizeof hint.text, "; did you mean '%s'?", nearest);
+        return hint;
+    }
+    size_t n = (size_t)snprintf(hint.text, sizeof hint.text, "; there are");
+    for (size_t i = 0; cli_commands[i] && n < sizeof hint.text; i++) {
+        n += (size_t)snprintf(hint.text + n, sizeof hint.text - n, "%s %s", i ? "," : "", cli_commands[i]->name);
+    }
+    return hint;
 }
 
 bool cli_parse_whole(const char *text, int64_t min, int64_t max, int64_t *out) {

@@ -39,8 +39,10 @@ run inspect a b
 refuses 2 "unexpected argument 'b'"
 run inspect -m a b
 refuses 2 "give the file once"
-run help nothing
-refuses 2 "unknown command 'nothing'"
+run help nope
+refuses 2 "unknown command 'nope'; there are run, inspect, "
+run nope
+refuses 2 "unknown command 'nope'; there are run, inspect, "
 run version 1
 refuses 2 "unexpected argument '1'"
 run completion tcsh

@@ -132,7 +132,12 @@ static void nearest_names(void **state) {
     assert_ptr_equal(cli_command_find("speak"), &command);
     assert_null(cli_command_find("spea"));
     assert_null(cli_command_find("say speak"));
-    assert_string_equal(cli_command_nearest("speek"), "tell");
+    assert_string_equal(cli_command_hint("speek").text, "; did you mean 'tell'?");
+    assert_string_equal(cli_command_hint("sp").text, "; did you mean 'tell'?");
+    assert_string_equal(cli_command_hint("t").text, "; did you mean 'tell'?");
+    assert_string_equal(cli_command_hint("yell").text, "; did you mean 'tell'?");
+    assert_string_equal(cli_command_hint("sleek").text, "; there are tell"); /* two edits in five letters */
+    assert_string_equal(cli_command_hint("").text, "; there are tell");
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------------------------------------- */
