@@ -2,8 +2,8 @@
 /* Parsing by table: every spelling, range and default is in the rows of cli_option.
  *
  * getopt_long is not used: it takes abbreviations (so that a new option can break an old script), knows nothing of llama.cpp's
- * long names behind one dash, and cannot say which option was nearly meant. The grammar here is smaller: `-o VALUE`, `--opt VALUE`,
- * `--opt=VALUE`, and `--` before arguments that begin with a dash. The last of two wins. `_` in a long name reads as `-`. */
+ * long names behind one dash, and cannot say which option was nearly meant. The grammar here is smaller: `-o VALUE`, `-oVALUE`,
+ * `--opt VALUE`, `--opt=VALUE`, and `--` before arguments that begin with a dash. The last of two wins. `_` in a long name reads as `-`. */
 #include "cli/cli.h"
 
 #include <errno.h>
@@ -72,6 +72,17 @@ static const cli_option *find_opposite(const cli_command *c, const char *name, s
         o = find(c, other, size + 3);
     }
     return o && o->kind == CLI_FLAG && o->offset != offsetof(cli_values, help) ? o : NULL;
+}
+
+/* `-oVALUE`: the option -o, when it takes a value. `-model` is rather --model with a dash too few, which nobody should have to find out
+ * from a missing file `odel`. */
+static const cli_option *find_attached(const cli_command *c, const char *name) {
+    char other[64];
+    if (name[1] == '-' || strlen(name) < 3) return NULL;
+    int n = snprintf(other, sizeof other, "-%s", name);
+    if ((size_t)n < sizeof other && find(c, other, (size_t)n)) return NULL;
+    const cli_option *o = find(c, name, 2);
+    return o && o->kind != CLI_FLAG ? o : NULL;
 }
 
 size_t cli_distance(const char *a, const char *b, size_t b_size) {
@@ -228,8 +239,15 @@ static bool parse_option(const cli_command *c, int argc, char **argv, int *i, vo
         o = find_opposite(c, name, size);
         text = "false";
     }
+    const char *attached = NULL;
+    if (!o && (o = find_attached(c, name)) != NULL) {
+        attached = name + 2;
+        size = 2;
+    }
     if (!o) return unknown_option(c, name, size, message, message_size);
-    if (o->kind == CLI_FLAG) {
+    if (attached) {
+        text = attached;
+    } else if (o->kind == CLI_FLAG) {
         if (equals) {
             snprintf(message, message_size, "%.*s takes no value", (int)size, name);
             return false;

@@ -71,6 +71,12 @@ static void defaults_and_values(void **state) {
     assert_true(v.n == 7);
     assert_true(PARSE(&v, "--prompt="));
     assert_string_equal(v.text, "");
+    assert_true(PARSE(&v, "-pHello there", "-n2", "-f-", "-ctk", "f16")); /* a name in full goes before a value behind a letter */
+    assert_string_equal(v.text, "Hello there");
+    assert_string_equal(v.file, "-");
+    assert_true(v.n == 2 && v.kv == 0);
+    assert_true(PARSE(&v, "-n-1", "-p-n") && v.n == -1);
+    assert_string_equal(v.text, "-n");
 }
 
 static void the_last_of_two_wins(void **state) {
@@ -112,6 +118,9 @@ static void refusals_name_the_option_and_its_limits(void **state) {
     REFUSE("unknown option '--tmep'; did you mean '--temp'?", "--tmep=1");
     REFUSE("unknown option '--pred'; did you mean '--predict'?", "--pred", "1");
     REFUSE("unknown option '--max-token'; did you mean '--max-tokens'?", "--max-token", "1");
+    REFUSE("-n: '2x' is not a whole number from -1 to 2147483647", "-n2x");
+    REFUSE("unknown option '-hx'; did you mean '-h'?", "-hx");
+    REFUSE("unknown option '-prompt'; did you mean '--prompt'?", "-prompt", "a");
     REFUSE("unknown option '-ctv'; did you mean '-ctk'?", "-ctv", "f16");
     REFUSE("unknown option '--no-temp'; did you mean '--temp'?", "--no-temp");
     REFUSE("unknown option '--no-help'; did you mean '--help'?", "--no-help");
