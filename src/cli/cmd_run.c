@@ -2,6 +2,7 @@
 /* kquant run: a model continues a text. */
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +36,8 @@ static const cli_option options[] = {
     {.kind = CLI_HEADING, .help = "Choice of tokens"},
     {.names = "--temp", .aliases = "--temperature", CLI_IS_NUMBER(temp, "T", 0, 100), .fallback = "0.8",
      .help = "temperature; 0 always takes the likeliest token"},
-    {.names = "--top-k", CLI_IS_WHOLE(top_k, "K", 0, INT32_MAX), .fallback = "40", .help = "choose among the K likeliest; 0 is off"},
+    {.names = "--top-k", CLI_IS_WHOLE(top_k, "K", INT32_MIN, INT32_MAX), .fallback = "40",
+     .help = "choose among the K likeliest; 0 or less is off"},
     {.names = "--top-p", CLI_IS_NUMBER(top_p, "P", 0, 1), .fallback = "0.95",
      .help = "choose among the likeliest that together have probability P; 1 is off"},
     {.names = "--min-p", CLI_IS_NUMBER(min_p, "P", 0, 1), .fallback = "0.05",
@@ -102,6 +104,8 @@ static void release(story *s) {
 /* The text of -p, -f or the default; an exit code. */
 static int prompt_text(const values *v, char **text, size_t *size) {
     if (v->prompt && v->file) return cli_fail_usage(&cli_run, "give the text with -p or with -f, not both");
+    /* a model that is not there is told before the text is asked for, or waited for on standard input */
+    if (v->model && access(v->model, F_OK)) return cli_fail(CLI_FAILED, "%s: cannot open: %s", v->model, strerror(errno));
     if (v->file) {
         if (!cli_read_file(v->file, text, size)) return cli_stopped() ? cli_stopped_code() : CLI_FAILED;
         if (*size && (*text)[*size - 1] == '\n') (*text)[--*size] = 0; /* every editor adds one, and few mean it */
@@ -166,7 +170,7 @@ static int open_sampler(story *s) {
     if (v->seed < 0 && getrandom(&s->seed, sizeof s->seed, 0) != sizeof s->seed) s->seed = (uint32_t)(cli_seconds() * 1e6);
     o.seed = s->seed;
     o.temperature = (float)v->temp;
-    o.top_k = (uint32_t)v->top_k;
+    o.top_k = (uint32_t)CLI_MAX(v->top_k, 0);
     o.top_p = v->top_p > 0 ? (float)v->top_p : 1e-30f; /* for the library 0 is off; for users it is the strictest */
     o.min_p = (float)v->min_p;
     if (v->repeat_last_n != 0) {

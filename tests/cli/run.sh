@@ -54,6 +54,10 @@ run run -p x -f "$work/prompt"
 refuses 2 "with -p or with -f, not both"
 run run -m $default_model
 refuses 2 "give the text to continue: -p TEXT, or -f FILE"
+run run -m "$work/nothing.gguf"
+refuses 1 "nothing.gguf: cannot open: No such file or directory"
+run run -m "$work/nothing.gguf" -f "$work/nothing"
+refuses 1 "nothing.gguf: cannot open: No such file or directory"
 run run -f "$work/nothing"
 refuses 1 "nothing: cannot open: No such file or directory"
 run run -f "$work"
@@ -76,6 +80,19 @@ for words in "--top-k 1" "--top-p 0" "--min-p 1"; do
     exits 0
     check "only the likeliest is left" cmp -s "$out" "$work/whole"
 done
+any="-n 40 -s 7 -q --temp 2 --top-p 1 --min-p 0" # so hot that the cut at 40 shows
+# shellcheck disable=SC2086
+run run -p "$prompt" $any
+cp "$out" "$work/forty"
+# shellcheck disable=SC2086
+run run -p "$prompt" $any --top-k 0
+exits 0
+check "--top-k 0 is not 40" [ "$(cksum <"$out")" != "$(cksum <"$work/forty")" ]
+cp "$out" "$work/all"
+# shellcheck disable=SC2086
+run run -p "$prompt" $any --top-k -1
+exits 0
+check "--top-k -1 is --top-k 0" cmp -s "$out" "$work/all"
 run run -p "$prompt" -n 64 --temp 0 -q --repeat-penalty 2 --repeat-last-n -1 --presence-penalty 1 --frequency-penalty 1
 exits 0
 check "penalties change the text" [ "$(head -c 200 "$out")" != "$(head -c 200 "$work/whole")" ]
@@ -117,7 +134,7 @@ done <<'END'
 --temp -1
 --temp nan
 --temp 1e9
---top-k -1
+--top-k -2147483649
 --top-p 1.1
 --min-p -0.1
 --seed -2
