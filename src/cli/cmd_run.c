@@ -349,8 +349,9 @@ const cli_command cli_run = {
     .usage = "[-m MODEL] [-p TEXT | -f FILE] [-n N] [options]",
     .summary = "Continue a text with a model",
     .description =
-        "Prints a text and its continuation as it comes. The text is printed as the model reads it; --no-display-prompt leaves it\n"
-        "out. Special tokens in it are recognised, and a BOS token is added in front where the model wants one.\n"
+        "Prints a text and its continuation as it comes; --no-display-prompt leaves the text out. Special tokens in it are\n"
+        "recognised, and a BOS token is added in front where the model wants one. None of them is printed; --special prints\n"
+        "those in the text and its continuation.\n"
         "\n"
         "Without -m the story model that comes with kquant runs, and without -p it begins a story of its own.\n"
         "\n"
