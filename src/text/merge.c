@@ -34,7 +34,10 @@ kq_status kq_merge_split(kq_encoder *e, const uint8_t *text, size_t size, size_t
 static void merge_few(kq_encoder *e, kq_merge_rank rank) {
     kq_symbol *s = e->symbols;
     uint32_t n = (uint32_t)e->n_symbols, order[FEW], id[FEW];
-    for (uint32_t i = 0; i + 1 < n; i++) order[i] = rank(e, &s[i], &s[i + 1], &id[i]);
+    for (uint32_t i = 0; i + 1 < n; i++) {
+        id[i] = 0; /* rank leaves it alone when it refuses */
+        order[i] = rank(e, &s[i], &s[i + 1], &id[i]);
+    }
     while (n > 1) {
         uint32_t best = 0;
         for (uint32_t i = 1; i + 1 < n; i++) {
