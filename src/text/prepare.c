@@ -45,9 +45,9 @@ static survey look_over(const uint8_t *text, size_t size, bool escape) {
 static void rewrite(uint8_t *out, const uint8_t *text, size_t size, bool escape) {
     for (size_t at = 0; at < size;) {
         uint32_t cp;
+        bool space = text[at] == ' '; /* escaping comes before decoding: an overlong space stays a space */
         at += kq_utf8_decode(text + at, size - at, &cp);
-        if (escape && cp == ' ') cp = 0x2581;
-        out += kq_utf8_encode(cp, out);
+        out += kq_utf8_encode(escape && space ? 0x2581 : cp, out);
     }
 }
 

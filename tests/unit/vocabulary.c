@@ -326,6 +326,12 @@ static void merges_as_they_are_read(void **state) {
     expect(t, "<|end<user>", 0, "< | | | e | n | d | <user>");
     kq_tokenizer_close(t);
     s = spm_spec();
+    s.model = "gemma4";
+    t = open_ok(&s); /* an overlong space is no space when spaces are escaped, and one when the text is decoded */
+    static const char overlong[] = "a\xc0\xa0\xc0\xa0\xc0\xa0\xc0\xa0\xc0\xa0\xc0\xa0\xc0\xa0\xc0\xa0 b";
+    expect(t, overlong, 0, "a | <0x20> | <0x20> | <0x20> | <0x20> | <0x20> | <0x20> | <0x20> | <0x20> | ▁ | b");
+    kq_tokenizer_close(t);
+    s = spm_spec();
     t = open_ok(&s);
     expect(t, "ab", 0, "▁ab");
     expect(t, "ab<x>ab", 0, "▁ab | <x> | ▁ab"); /* a space after each special token */
