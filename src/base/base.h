@@ -166,6 +166,9 @@ void kq_pool_run(kq_pool *pool, size_t n, void (*task)(void *ctx, size_t i, size
 
 /* ---- string map --------------------------------------------------------------------------------------------------- */
 
+/* What a hash table over keys from a file mixes into its hashes: no file can be made to meet it. */
+uint64_t kq_hash_seed(const void *somewhere);
+
 /* From byte strings to numbers: open addressing over hashes; keys are borrowed. */
 typedef struct kq_strmap_slot {
     const char *key;

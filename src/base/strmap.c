@@ -9,6 +9,12 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+uint64_t kq_hash_seed(const void *somewhere) {
+    uint64_t seed;
+    /* early in a boot the system may have none: then an address, which is not known outside either */
+    return getrandom(&seed, sizeof seed, GRND_NONBLOCK) == (ssize_t)sizeof seed ? seed : (uintptr_t)somewhere;
+}
+
 static uint64_t hash_of(const kq_strmap *map, const char *key, size_t size) {
     uint64_t h = XXH3_64bits_withSeed(key, size, map->seed);
     return h ? h : 1;
@@ -20,8 +26,7 @@ bool kq_strmap_init(kq_strmap *map, const kq_allocator *a, size_t n) {
     while (slots / 2 < n) slots *= 2;
     map->slots = kq_alloc(&map->allocator, slots, sizeof *map->slots);
     map->mask = slots - 1;
-    /* early in a boot the system may have none: then the address, which is not known outside either */
-    if (getrandom(&map->seed, sizeof map->seed, GRND_NONBLOCK) != (ssize_t)sizeof map->seed) map->seed = (uintptr_t)map->slots;
+    map->seed = kq_hash_seed(map->slots);
     return map->slots != NULL;
 }
 

@@ -73,6 +73,7 @@ typedef struct kq_vocab {
     uint32_t *start;   /* n + 1 places in bytes */
     uint16_t *is;      /* KQ_TOKEN_* */
     uint64_t *slots;
+    uint64_t seed;     /* of the hashes: kq_hash_seed */
     size_t mask;
     size_t longest;    /* bytes of the longest text */
 } kq_vocab;
@@ -187,7 +188,7 @@ typedef struct kq_pair { /* one row of the table of merges */
 
 typedef struct kq_bpe {
     kq_pair *pairs;        /* open addressing; rank KQ_NO_SYMBOL = free */
-    uint64_t mask;
+    uint64_t mask, seed;   /* seed: kq_hash_seed */
     uint32_t byte_symbol[256]; /* the symbol of every byte, where the alphabet is bytes */
     kq_strmap extra;       /* texts that only merges have: symbols n and on, where n is the vocabulary's size */
     kq_arena arena;

@@ -22,7 +22,7 @@ static size_t probe(const kq_vocab *v, const char *text, size_t size, uint64_t h
 
 int32_t kq_vocab_find(const kq_vocab *v, const char *text, size_t size) {
     if (size > v->longest || !v->slots) return KQ_NO_TOKEN;
-    uint64_t slot = v->slots[probe(v, text, size, XXH3_64bits(text, size))];
+    uint64_t slot = v->slots[probe(v, text, size, XXH3_64bits_withSeed(text, size, v->seed))];
     return slot ? (int32_t)((uint32_t)slot - 1) : KQ_NO_TOKEN;
 }
 
@@ -75,7 +75,7 @@ static kq_status copy_texts(kq_vocab *v, const kq_gguf_value *tokens, kq_error *
             memcpy(v->bytes + at, name, size);
         }
         v->longest = KQ_MAX(v->longest, size);
-        uint64_t hash = XXH3_64bits(v->bytes + at, size);
+        uint64_t hash = XXH3_64bits_withSeed(v->bytes + at, size, v->seed);
         v->start[id + 1] = at + (uint32_t)size; /* probe() reads it for earlier ids only */
         size_t slot = probe(v, v->bytes + at, size, hash);
         if (v->slots[slot]) {
@@ -118,6 +118,7 @@ kq_status kq_vocab_open(kq_vocab *v, const kq_gguf *g, const kq_allocator *a, kq
     size_t slots = 16;
     while (slots < 2 * v->n) slots *= 2;
     v->mask = slots - 1;
+    v->seed = kq_hash_seed(v);
     v->bytes = kq_alloc_raw(a, bytes, 1);
     v->start = kq_alloc_raw(a, v->n + 1, sizeof *v->start);
     v->is = kq_alloc_raw(a, v->n, sizeof *v->is);
