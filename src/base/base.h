@@ -25,6 +25,11 @@ kq_status kq_fail_at(kq_error *err, kq_status status, const char *file, uint64_t
     __attribute__((format(printf, 5, 6), cold));
 /* For a failed allocation. */
 kq_status kq_fail_memory(kq_error *err, uint64_t bytes, const char *what) __attribute__((cold));
+#ifdef __clang_analyzer__ /* which sees one file at a time, and so not that these never return KQ_OK */
+#define kq_fail(err, status, ...) ({ (void)kq_fail(err, status, __VA_ARGS__); (status); })
+#define kq_fail_at(err, status, ...) ({ (void)kq_fail_at(err, status, __VA_ARGS__); (status); })
+#define kq_fail_memory(err, bytes, what) ({ (void)kq_fail_memory(err, bytes, what); KQ_E_MEMORY; })
+#endif
 
 /* Passes a failure on: KQ_TRY(kq_gguf_open(...)); nothing to clean up at that point. */
 #define KQ_TRY(call)                              \

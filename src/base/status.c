@@ -2,6 +2,12 @@
 /* Status names and error text. */
 #include "base/base.h"
 
+#ifdef __clang_analyzer__
+#undef kq_fail
+#undef kq_fail_at
+#undef kq_fail_memory
+#endif
+
 #include <stdio.h>
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__

@@ -217,7 +217,7 @@ refuses 1 "cannot write to standard output: No space left on device"
 
 # ---- a terminal
 
-if command -v script >/dev/null; then
+if command -v script >/dev/null && script -qec true /dev/null </dev/null >/dev/null 2>&1; then # a container may have no terminals
     terminal() { # VARIABLE=VALUE...: what a terminal of 80 columns sees
         ran="kquant run on a terminal, $*"
         env TERM=xterm COLUMNS=80 "$@" script -qec "'$kquant' run -n 4" /dev/null </dev/null >"$out" 2>&1
