@@ -152,8 +152,9 @@ static bool before(const void *ctx, uint32_t a, uint32_t b) {
 
 static kq_status sort_tensors(reader *r) {
     kq_safetensors *s = r->s;
-    kq_safetensors_tensor *mine = s->tensors + r->first; /* NULL + 0 at worst */
     size_t n = s->n_tensors - r->first, i = 1;
+    if (n == 0) return KQ_OK; /* s->tensors may be NULL, to which not even 0 may be added */
+    kq_safetensors_tensor *mine = s->tensors + r->first;
     while (i < n && before(mine, (uint32_t)i - 1, (uint32_t)i)) i++;
     if (i >= n) return KQ_OK; /* as every writer leaves them */
     uint32_t *order = kq_alloc(&s->allocator, n, sizeof *order);
