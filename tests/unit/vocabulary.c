@@ -722,7 +722,8 @@ static void memory_runs_out(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_key_of_every_kind), cmocka_unit_test(scalars_of_other_kinds), cmocka_unit_test(vocabularies_that_are_refused),
-        cmocka_unit_test(odd_vocabularies_that_open), cmocka_unit_test(merges_as_they_are_read), cmocka_unit_test(merges_without_a_space_between), cmocka_unit_test(models_without_texts),
+        cmocka_unit_test(odd_vocabularies_that_open), cmocka_unit_test(merges_as_they_are_read),
+        cmocka_unit_test(merges_without_a_space_between), cmocka_unit_test(models_without_texts),
         cmocka_unit_test(roles_by_their_texts), cmocka_unit_test(clean_up), cmocka_unit_test(special_tokens_longest_first),
         cmocka_unit_test(merging_by_its_definition), cmocka_unit_test(memory_runs_out),
     };
