@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* base owns: status and error text, checked size arithmetic, allocation and arena, mapped files, the bounded cursor,
- * f16/bf16 conversion, the thread pool, CPU features, the string map.
+ * f16/bf16 conversion, the thread pool, CPU features, the string map, SHA-256.
  * It may include: the public headers only. */
 #ifndef KQ_BASE_H
 #define KQ_BASE_H
@@ -192,5 +192,20 @@ void kq_strmap_free(kq_strmap *map);
 /* Adds a key that is not there, or returns false with *old set to the value that is. *failed is set when memory fails. */
 bool kq_strmap_add(kq_strmap *map, const char *key, size_t size, uint32_t value, uint32_t *old, bool *failed);
 bool kq_strmap_find(const kq_strmap *map, const char *key, size_t size, uint32_t *value);
+
+/* ---- SHA-256 ------------------------------------------------------------------------------------------------------ */
+
+typedef struct kq_sha256 {
+    uint32_t h[8];
+    uint64_t bytes; /* so far */
+    uint8_t block[64];
+} kq_sha256;
+void kq_sha256_init(kq_sha256 *s);
+void kq_sha256_add(kq_sha256 *s, const void *data, size_t size);
+void kq_sha256_finish(kq_sha256 *s, uint8_t hash[32]);
+/* All at once, as 64 hexadecimal digits and a zero. */
+void kq_sha256_hex(const void *data, size_t size, char hex[65]);
+/* Bytes as lower-case hexadecimal digits: 2 * size of them and a zero. */
+void kq_hex(const uint8_t *data, size_t size, char *hex);
 
 #endif
