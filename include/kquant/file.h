@@ -57,7 +57,7 @@ typedef struct kq_gguf_value {
     kq_gguf_kind kind;
     kq_gguf_kind element;  /* of an array, never KQ_GGUF_ARRAY; else = kind */
     uint64_t count;        /* of an array; else 1 */
-    uint64_t offset;       /* byte of `data` in the first part */
+    uint64_t offset;       /* byte of `data` in the first part; KQ_NO_OFFSET when it lies in no GGUF */
     uint64_t size;         /* bytes of `data` */
     const uint8_t *data;   /* little-endian, not aligned; strings are u64 length + bytes, one after another */
 } kq_gguf_value;
@@ -70,8 +70,8 @@ typedef struct kq_gguf_tensor {
     uint64_t weights;      /* product of dims */
     uint64_t bytes;
     uint32_t part;         /* which file of a split model */
-    uint64_t offset;       /* absolute byte in that part */
-    const void *data;      /* in the mapping; aligned as the file says (general.alignment) */
+    uint64_t offset;       /* absolute byte in that part; KQ_NO_OFFSET when it lies in no GGUF */
+    const void *data;      /* in the mapping, aligned as kq_gguf_alignment says; NULL when it is made as it is read (kq_gguf_tensor_read) */
 } kq_gguf_tensor;
 
 typedef struct kq_gguf_options {
@@ -92,8 +92,9 @@ KQ_API KQ_MUST_CHECK kq_status kq_gguf_open_memory(kq_gguf **out, const void *da
                                                    const kq_gguf_options *options, kq_error *err);
 KQ_API void kq_gguf_close(kq_gguf *g);
 
+/* What kq_source_open (convert.h) gives for a folder is a kq_gguf as well, made of other files: its path is the folder's, its version 0. */
 KQ_API const char *kq_gguf_path(const kq_gguf *g);          /* of the first part */
-KQ_API uint32_t kq_gguf_version(const kq_gguf *g);          /* of the first part */
+KQ_API uint32_t kq_gguf_version(const kq_gguf *g);          /* of the first part; 0 when there is no GGUF file */
 KQ_API uint32_t kq_gguf_parts(const kq_gguf *g);            /* files; 1 when it is not split */
 KQ_API uint64_t kq_gguf_file_bytes(const kq_gguf *g);       /* over all parts */
 KQ_API uint64_t kq_gguf_alignment(const kq_gguf *g);        /* the smallest of the parts': every tensor's offset is a multiple */
@@ -107,6 +108,10 @@ KQ_API const kq_gguf_value *kq_gguf_find(const kq_gguf *g, const char *key); /* 
 KQ_API size_t kq_gguf_n_tensors(const kq_gguf *g);
 KQ_API const kq_gguf_tensor *kq_gguf_tensor_at(const kq_gguf *g, size_t i); /* in file order, part by part */
 KQ_API const kq_gguf_tensor *kq_gguf_tensor_find(const kq_gguf *g, const char *name);
+/* Copies bytes [offset, offset + size) of a tensor of g, whole rows, whether it has data or not; the memory that it takes does not grow with
+ * the tensor. Any thread. KQ_E_ARGUMENT: no whole rows, or beyond the tensor. KQ_E_MEMORY. */
+KQ_API KQ_MUST_CHECK kq_status kq_gguf_tensor_read(const kq_gguf *g, const kq_gguf_tensor *t, uint64_t offset, uint64_t size, void *dst,
+                                                   kq_error *err);
 
 /* Typed readers. A missing key is KQ_E_MODEL unless the name has _or: then *out = fallback and KQ_OK (a fallback is not
  * checked against min and max). A key of another kind or out of range is KQ_E_MODEL, with key, value and limit in the text.

@@ -18,8 +18,20 @@ typedef struct kq_gguf_part {
     uint64_t alignment;
 } kq_gguf_part;
 
+/* Where the tensors of a kq_gguf come from that was not read from GGUF files (kq_gguf_assemble). The object is closed with it. */
+typedef struct kq_gguf_owner {
+    void *object;
+    /* Bytes [offset, offset + size) of a tensor without data, whole rows and within it. Any thread, also several at once. */
+    kq_status (*read)(void *object, const kq_gguf_tensor *t, uint64_t offset, uint64_t size, void *dst, kq_error *err);
+    bool (*is_file)(void *object, const char *path); /* one of the files that it reads */
+    void (*close)(void *object);
+    uint64_t file_bytes; /* of all its files */
+    uint32_t n_files;
+} kq_gguf_owner;
+
 struct kq_gguf {
     kq_allocator allocator;
+    kq_gguf_owner owner;   /* object NULL: the parts are the files */
     kq_arena arena;        /* paths, and zero-terminated keys and names */
     kq_gguf_part *parts;
     size_t n_parts, parts_capacity;
@@ -35,6 +47,39 @@ struct kq_gguf {
  * bytes are the caller's); `path` is for errors. */
 kq_status kq_gguf_read(kq_gguf **out, const char *path, kq_map *map, const uint8_t *data, uint64_t size, const kq_allocator *a,
                        kq_error *err);
+
+/* Metadata under construction: keys in the order of their first addition, values and keys copied. */
+typedef struct kq_metadata {
+    kq_allocator allocator;
+    kq_arena arena;
+    kq_gguf_value *values;
+    size_t n_values, capacity;
+    kq_strmap keys;
+} kq_metadata;
+/* A failed init needs kq_metadata_free as well; freeing twice, or a zeroed one, is fine. */
+kq_status kq_metadata_init(kq_metadata *m, const kq_allocator *a, kq_error *err);
+void kq_metadata_free(kq_metadata *m);
+const kq_gguf_value *kq_metadata_find(const kq_metadata *m, const char *key); /* NULL when absent; valid until the next addition */
+/* As kq_gguf_writer_value and its kin: a key that is there gets the new value. */
+kq_status kq_metadata_value(kq_metadata *m, const char *key, kq_gguf_kind kind, kq_gguf_kind element, uint64_t count, const void *data,
+                            size_t size, kq_error *err);
+kq_status kq_metadata_u32(kq_metadata *m, const char *key, uint32_t value, kq_error *err);
+kq_status kq_metadata_f32(kq_metadata *m, const char *key, float value, kq_error *err);
+kq_status kq_metadata_bool(kq_metadata *m, const char *key, bool value, kq_error *err);
+kq_status kq_metadata_string(kq_metadata *m, const char *key, const char *value, kq_error *err);
+/* Arrays: of strings, and of a kind of fixed size (bools as bytes 0 and 1). */
+kq_status kq_metadata_strings(kq_metadata *m, const char *key, const kq_string *strings, size_t n, kq_error *err);
+kq_status kq_metadata_array(kq_metadata *m, const char *key, kq_gguf_kind element, size_t n, const void *data, kq_error *err);
+
+/* A kq_gguf of metadata and tensors that lie in no GGUF: every accessor of file.h works on it. `path` is for errors and
+ * kq_gguf_path. Takes *m and *owner over, also when it fails (m is then empty, the owner closed). Tensors are copied: name, codec, n_dims
+ * and dims, measured as a file's are, and data, which is NULL or lives as long as the owner. KQ_E_FORMAT (a name twice or of a
+ * bad length, a shape), KQ_E_LIMIT, KQ_E_MEMORY. */
+kq_status kq_gguf_assemble(kq_gguf **out, const char *path, kq_metadata *m, const kq_gguf_tensor *tensors, size_t n_tensors,
+                           const kq_gguf_owner *owner, const kq_allocator *a, kq_error *err);
+
+/* KQ_E_ARGUMENT when a name has no byte or more than `limit`. `what`: "key" or "tensor". */
+kq_status kq_name_check(const char *what, const char *name, size_t limit, kq_error *err);
 
 /* From name, n_dims, dims and a type number: codec, weights, bytes, and 1 in the dims beyond n_dims. The text of a failure names
  * the tensor; its status is the reader's. */

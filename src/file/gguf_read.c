@@ -410,6 +410,7 @@ void kq_gguf_close(kq_gguf *g) {
     if (!g) return;
     kq_allocator a = g->allocator;
     for (size_t i = 0; i < g->n_parts; i++) kq_map_close(&g->parts[i].map);
+    if (g->owner.object) g->owner.close(g->owner.object);
     kq_strmap_free(&g->keys);
     kq_strmap_free(&g->names);
     kq_free(&a, g->parts);

@@ -18,10 +18,10 @@ const char *kq_gguf_kind_name(uint32_t kind) {
 
 const char *kq_gguf_path(const kq_gguf *g) { return g->parts[0].path; }
 uint32_t kq_gguf_version(const kq_gguf *g) { return g->version; }
-uint32_t kq_gguf_parts(const kq_gguf *g) { return (uint32_t)g->n_parts; }
+uint32_t kq_gguf_parts(const kq_gguf *g) { return g->owner.object ? g->owner.n_files : (uint32_t)g->n_parts; }
 
 uint64_t kq_gguf_file_bytes(const kq_gguf *g) {
-    uint64_t sum = 0; /* no overflow: the parts are mapped side by side */
+    uint64_t sum = g->owner.file_bytes; /* no overflow: the parts are mapped side by side */
     for (size_t i = 0; i < g->n_parts; i++) sum += g->parts[i].size;
     return sum;
 }
@@ -36,7 +36,7 @@ bool kq_gguf_is_file(const kq_gguf *g, const char *path) {
     for (size_t i = 0; i < g->n_parts; i++) {
         if (kq_map_is(&g->parts[i].map, path)) return true;
     }
-    return false;
+    return g->owner.object && g->owner.is_file(g->owner.object, path);
 }
 
 size_t kq_gguf_n_values(const kq_gguf *g) { return g->n_values; }
@@ -53,6 +53,19 @@ const kq_gguf_tensor *kq_gguf_tensor_at(const kq_gguf *g, size_t i) { return i <
 const kq_gguf_tensor *kq_gguf_tensor_find(const kq_gguf *g, const char *name) {
     uint32_t i;
     return name && kq_strmap_find(&g->names, name, strlen(name), &i) ? &g->tensors[i] : NULL;
+}
+
+kq_status kq_gguf_tensor_read(const kq_gguf *g, const kq_gguf_tensor *t, uint64_t offset, uint64_t size, void *dst, kq_error *err) {
+    if (!g || !t || (!dst && size)) return kq_fail(err, KQ_E_ARGUMENT, "kq_gguf_tensor_read: the file, the tensor or the result is NULL");
+    uint64_t row = t->bytes / (t->weights / t->dims[0]); /* whole blocks in a row: the reader checked it */
+    if (!kq_within(offset, size, t->bytes) || offset % row || size % row) {
+        return kq_fail(err, KQ_E_ARGUMENT, "tensor '%s': bytes %llu to %llu are no whole rows of %llu bytes within %llu", KQ_SHOW(t->name),
+                       (ull)offset, (ull)(offset + size), (ull)row, (ull)t->bytes);
+    }
+    if (!size) return KQ_OK;
+    if (!t->data) return g->owner.read(g->owner.object, t, offset, size, dst, err);
+    memcpy(dst, (const uint8_t *)t->data + offset, (size_t)size);
+    return KQ_OK;
 }
 
 /* ---- elements ----------------------------------------------------------------------------------------------------- */

@@ -16,11 +16,10 @@ struct kq_gguf_writer {
     kq_arena arena;
     kq_output file;
     bool done; /* finish was called */
-    kq_gguf_value *values;
-    size_t n_values, values_capacity;
+    kq_metadata metadata;
     output *outputs;
     size_t n_outputs, outputs_capacity;
-    kq_strmap keys, names;
+    kq_strmap names;
     uint64_t alignment;
 };
 
@@ -38,10 +37,8 @@ kq_status kq_gguf_writer_open(kq_gguf_writer **out, const char *path, const kq_g
     w->allocator = a;
     kq_arena_init(&w->arena, &a);
     w->alignment = KQ_GGUF_DEFAULT_ALIGNMENT;
-    kq_status status = KQ_OK;
-    if (!kq_strmap_init(&w->keys, &a, 64) || !kq_strmap_init(&w->names, &a, 512)) {
-        status = kq_fail_memory(err, 512 * sizeof *w->keys.slots, "a GGUF writer");
-    }
+    kq_status status = kq_metadata_init(&w->metadata, &a, err);
+    if (!status && !kq_strmap_init(&w->names, &a, 512)) status = kq_fail_memory(err, 1024 * sizeof *w->names.slots, "a GGUF writer");
     if (!status) status = kq_output_open(&w->file, path, &w->arena, &a, err);
     if (status) {
         kq_gguf_writer_close(w);
@@ -55,9 +52,8 @@ void kq_gguf_writer_close(kq_gguf_writer *w) {
     if (!w) return;
     kq_output_close(&w->file);
     kq_allocator a = w->allocator;
-    kq_strmap_free(&w->keys);
+    kq_metadata_free(&w->metadata);
     kq_strmap_free(&w->names);
-    kq_free(&a, w->values);
     kq_free(&a, w->outputs);
     kq_arena_free(&w->arena);
     kq_free(&a, w);
@@ -65,65 +61,23 @@ void kq_gguf_writer_close(kq_gguf_writer *w) {
 
 /* ---- collecting --------------------------------------------------------------------------------------------------- */
 
-static kq_status check_name(const char *what, const char *name, size_t limit, kq_error *err) {
-    size_t size = name ? strlen(name) : 0;
-    if (size >= 1 && size <= limit) return KQ_OK;
-    return kq_fail(err, KQ_E_ARGUMENT, "%s '%s': its name has %zu bytes, must be 1 to %zu", what, kq_show(name, size).text, size, limit);
-}
-
-/* The reader would take exactly these bytes for this kind, element kind and count. */
-static bool agrees(kq_gguf_kind kind, kq_gguf_kind element, uint64_t count, const uint8_t *data, size_t size) {
-    if (!kq_gguf_kind_name(kind) || !kq_gguf_kind_name(element) || element == KQ_GGUF_ARRAY || (!data && size)) return false;
-    if (kind != KQ_GGUF_ARRAY && (kind != element || count != 1)) return false;
-    uint64_t bytes;
-    if (element != KQ_GGUF_STRING) {
-        if (!kq_mul(count, kq_gguf_kind_bytes(element), &bytes) || bytes != size) return false;
-        for (uint64_t i = 0; element == KQ_GGUF_BOOL && i < count; i++) {
-            if (data[i] > 1) return false;
-        }
-        return true;
-    }
-    kq_cursor c = {.data = data, .size = size};
-    for (uint64_t i = 0; i < count; i++) {
-        if (!kq_cursor_u64(&c, &bytes) || !kq_cursor_take(&c, bytes)) return false;
-    }
-    return kq_cursor_left(&c) == 0;
-}
-
-static kq_status set_alignment(kq_gguf_writer *w, kq_gguf_kind kind, const void *data, kq_error *err) {
-    uint32_t alignment = kind == KQ_GGUF_U32 ? kq_load_u32(data) : 0;
+/* What must hold before a key is taken; general.alignment is obeyed. */
+static kq_status check_key(kq_gguf_writer *w, const char *key, kq_gguf_kind kind, const void *data, size_t size, kq_error *err) {
+    if (w->done) return kq_fail(err, KQ_E_ARGUMENT, "key '%s': the file is finished", key ? kq_show(key, strlen(key)).text : "");
+    if (!key || strcmp(key, "general.alignment") != 0) return KQ_OK;
+    uint32_t alignment = kind == KQ_GGUF_U32 && data && size == sizeof alignment ? kq_load_u32(data) : 0;
     if (alignment < KQ_GGUF_MIN_ALIGNMENT || alignment > KQ_GGUF_MAX_ALIGNMENT || (alignment & (alignment - 1)) != 0) {
         return kq_fail(err, KQ_E_ARGUMENT, "key 'general.alignment' is %s %u, must be u32, a power of two from %d to %d",
                        kq_gguf_kind_name(kind), alignment, KQ_GGUF_MIN_ALIGNMENT, KQ_GGUF_MAX_ALIGNMENT);
     }
-    w->alignment = alignment;
     return KQ_OK;
 }
 
 kq_status kq_gguf_writer_value(kq_gguf_writer *w, const char *key, kq_gguf_kind kind, kq_gguf_kind element, uint64_t count,
                                const void *data, size_t size, kq_error *err) {
-    KQ_TRY(check_name("key", key, KQ_GGUF_MAX_KEY, err));
-    if (w->done) return kq_fail(err, KQ_E_ARGUMENT, "key '%s': the file is finished", kq_show(key, strlen(key)).text);
-    if (!agrees(kind, element, count, data, size)) {
-        return kq_fail(err, KQ_E_ARGUMENT, "key '%s': kind %d, element kind %d, count %llu and %zu bytes do not agree",
-                       kq_show(key, strlen(key)).text, (int)kind, (int)element, (ull)count, size);
-    }
-    if (strcmp(key, "general.alignment") == 0) KQ_TRY(set_alignment(w, kind, data, err));
-    uint32_t at = 0;
-    bool there = kq_strmap_find(&w->keys, key, strlen(key), &at);
-    if (!there && w->n_values == KQ_GGUF_MAX_KEYS) {
-        return kq_fail(err, KQ_E_LIMIT, "key '%s': the limit is %d keys", kq_show(key, strlen(key)).text, KQ_GGUF_MAX_KEYS);
-    }
-    char *name = kq_arena_string(&w->arena, key, strlen(key)), *copy = kq_arena_string(&w->arena, data, size);
-    bool failed = !name || !copy || !kq_grow(&w->allocator, &w->values, &w->values_capacity, w->n_values + 1, sizeof *w->values);
-    if (!failed && !there) {
-        at = (uint32_t)w->n_values;
-        kq_strmap_add(&w->keys, name, strlen(name), at, NULL, &failed);
-    }
-    if (failed) return kq_fail_memory(err, size, "a value");
-    w->n_values += !there;
-    w->values[at] = (kq_gguf_value){.key = {name, strlen(name)}, .kind = kind, .element = element, .count = count, .size = size,
-                                    .data = (const uint8_t *)copy};
+    KQ_TRY(check_key(w, key, kind, data, size, err));
+    KQ_TRY(kq_metadata_value(&w->metadata, key, kind, element, count, data, size, err));
+    if (strcmp(key, "general.alignment") == 0) w->alignment = kq_load_u32(data);
     return KQ_OK;
 }
 
@@ -141,20 +95,13 @@ kq_status kq_gguf_writer_bool(kq_gguf_writer *w, const char *key, bool value, kq
 }
 
 kq_status kq_gguf_writer_string(kq_gguf_writer *w, const char *key, const char *value, kq_error *err) {
-    if (!value) return kq_fail(err, KQ_E_ARGUMENT, "key '%s': its value is NULL", key ? kq_show(key, strlen(key)).text : "");
-    uint64_t length = strlen(value);
-    uint8_t *bytes = kq_alloc_raw(&w->allocator, length + 8, 1);
-    if (!bytes) return kq_fail_memory(err, length + 8, "a value");
-    memcpy(bytes, &length, 8);
-    memcpy(bytes + 8, value, (size_t)length);
-    kq_status status = kq_gguf_writer_value(w, key, KQ_GGUF_STRING, KQ_GGUF_STRING, 1, bytes, (size_t)length + 8, err);
-    kq_free(&w->allocator, bytes);
-    return status;
+    KQ_TRY(check_key(w, key, KQ_GGUF_STRING, value, 0, err));
+    return kq_metadata_string(&w->metadata, key, value, err);
 }
 
 kq_status kq_gguf_writer_tensor(kq_gguf_writer *w, const char *name, kq_codec codec, uint32_t n_dims, const uint64_t *dims,
                                 const void *data, kq_produce produce, void *ctx, kq_error *err) {
-    KQ_TRY(check_name("tensor", name, KQ_GGUF_MAX_NAME, err));
+    KQ_TRY(kq_name_check("tensor", name, KQ_GGUF_MAX_NAME, err));
     kq_shown shown = kq_show(name, strlen(name));
     if (w->done) return kq_fail(err, KQ_E_ARGUMENT, "tensor '%s': the file is finished", shown.text);
     if (!dims || !data == !produce) {
@@ -191,9 +138,9 @@ static void write_header(kq_gguf_writer *w) {
     (void)kq_output_write(&w->file, "GGUF", 4);
     u32(w, 3);
     u64(w, w->n_outputs);
-    u64(w, w->n_values);
-    for (size_t i = 0; i < w->n_values; i++) {
-        const kq_gguf_value *v = &w->values[i];
+    u64(w, w->metadata.n_values);
+    for (size_t i = 0; i < w->metadata.n_values; i++) {
+        const kq_gguf_value *v = &w->metadata.values[i];
         string(w, v->key);
         u32(w, (uint32_t)v->kind);
         if (v->kind == KQ_GGUF_ARRAY) {
@@ -215,8 +162,8 @@ static void write_header(kq_gguf_writer *w) {
 /* Gives every tensor its offset; *header without padding, *total with everything. False when the sum wraps. */
 static bool lay_out(kq_gguf_writer *w, uint64_t *header, uint64_t *total) {
     uint64_t at = 24, data = 0;
-    for (size_t i = 0; i < w->n_values; i++) { /* no overflow: all of it is in memory */
-        const kq_gguf_value *v = &w->values[i];
+    for (size_t i = 0; i < w->metadata.n_values; i++) { /* no overflow: all of it is in memory */
+        const kq_gguf_value *v = &w->metadata.values[i];
         at += 8 + v->key.size + 4 + (v->kind == KQ_GGUF_ARRAY ? 12 : 0) + v->size;
     }
     for (size_t i = 0; i < w->n_outputs; i++) {
