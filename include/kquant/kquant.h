@@ -3,6 +3,7 @@
 #ifndef KQUANT_H
 #define KQUANT_H
 #include <kquant/codec.h>
+#include <kquant/convert.h>
 #include <kquant/core.h>
 #include <kquant/file.h>
 #include <kquant/model.h>

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* Opens a model from whatever it is kept in. */
+#include "convert/convert.h"
+
+kq_status kq_source_open(kq_gguf **out, const char *path, const kq_source_options *options, kq_error *err) {
+    if (!out) return kq_fail(err, KQ_E_ARGUMENT, "kq_source_open: out is NULL");
+    *out = NULL;
+    if (!path) return kq_fail(err, KQ_E_ARGUMENT, "kq_source_open: path is NULL");
+    kq_source_options o;
+    kq_options_read(&o, sizeof o, options);
+    kq_gguf_options gguf = KQ_OPTIONS_INIT(kq_gguf_options);
+    gguf.allocator = o.allocator;
+    return kq_gguf_open(out, path, &gguf, err);
+}
