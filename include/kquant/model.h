@@ -53,6 +53,17 @@ typedef struct kq_session kq_session;
 
 typedef enum kq_state_type { KQ_STATE_F16 = 0, KQ_STATE_F32 = 1 } kq_state_type;
 
+/* A product with weights that is about to run: what goes into it. Borrowed, until the callback returns. */
+typedef struct kq_observation {
+    const char *weight;     /* the tensor's name; of tied output it is the embedding's */
+    const float *x;         /* [n_tokens][n_x][n_cols], dense */
+    size_t n_tokens, n_cols;
+    size_t n_x;             /* rows of x that a token has: 1, or n_used where each of its experts has its own */
+    size_t n_experts;       /* 0: a plain product, and n_used is 0 */
+    size_t n_used;          /* experts of a token */
+    const int32_t *experts; /* [n_tokens][n_used], each in [0, n_experts); NULL for a plain product */
+} kq_observation;
+
 typedef struct kq_session_options {
     size_t struct_size;
     const kq_allocator *allocator;
@@ -62,6 +73,10 @@ typedef struct kq_session_options {
     kq_state_type state_type; /* of the KV cache */
     kq_mode mode;
     uint32_t cpu_mask;        /* features that kernels may use; 0 = all of this machine's */
+    /* Called on the thread that evaluates, before each product with weights (embeddings are looked up, not multiplied), in the order of
+     * the program, once a batch. NULL costs nothing. It must not use the session. */
+    void (*observe)(void *ctx, const kq_observation *o);
+    void *observe_ctx;
 } kq_session_options;
 
 /* Takes all the memory that the session will ever need. KQ_E_ARGUMENT, KQ_E_MEMORY. */
@@ -71,6 +86,7 @@ KQ_API void kq_session_close(kq_session *s);
 KQ_API KQ_MUST_CHECK kq_status kq_session_bytes(const kq_model *m, const kq_session_options *options, uint64_t *state, uint64_t *scratch,
                                                 kq_error *err);
 
+KQ_API const kq_model *kq_session_model(const kq_session *s);
 KQ_API size_t kq_session_length(const kq_session *s);       /* tokens in the sequence */
 KQ_API size_t kq_session_capacity(const kq_session *s);     /* n_ctx */
 KQ_API const int32_t *kq_session_tokens(const kq_session *s); /* kq_session_length of them */

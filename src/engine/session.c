@@ -19,6 +19,8 @@ struct kq_session {
     int32_t *numbers;      /* [n_ctx] 0, 1, 2 ...: positions and wanted rows are pieces of it */
     size_t length, n_ctx, n_batch;
     kq_symbols symbols;    /* for which the slots are bound */
+    void (*observe)(void *ctx, const kq_observation *o);
+    void *observe_ctx;
 };
 
 /* ---- memory -------------------------------------------------------------------------------------------------------- */
@@ -126,7 +128,8 @@ static void session_init(kq_session *s, const kq_model *m, const layout *l, cons
     const kq_program *p = &m->program;
     *s = (kq_session){.allocator = *a, .model = m, .state = state, .n_ctx = l->o.n_ctx, .n_batch = l->o.n_batch,
                       .slots = (kq_tensor *)(block + l->slots_at), .tokens = (int32_t *)(block + l->tokens_at),
-                      .numbers = (int32_t *)(block + l->numbers_at), .symbols = {{0, 0, l->o.n_ctx}}};
+                      .numbers = (int32_t *)(block + l->numbers_at), .symbols = {{0, 0, l->o.n_ctx}},
+                      .observe = l->o.observe, .observe_ctx = l->o.observe_ctx};
     kq_cpu_select(&s->table, kq_cpu_features() & l->o.cpu_mask);
     s->exec = (kq_exec){.table = &s->table, .pool = l->o.pool, .slots = s->slots, .exact = l->o.mode == KQ_EXACT,
                         .scratch = block + l->scratch_at};
@@ -167,11 +170,38 @@ void kq_session_close(kq_session *s) {
     kq_free(&a, s);
 }
 
+const kq_model *kq_session_model(const kq_session *s) { return s->model; }
 size_t kq_session_length(const kq_session *s) { return s->length; }
 size_t kq_session_capacity(const kq_session *s) { return s->n_ctx; }
 const int32_t *kq_session_tokens(const kq_session *s) { return s->tokens; }
 
 /* ---- evaluation ---------------------------------------------------------------------------------------------------- */
+
+/* Tells of a step that is about to run. Rows of no token are not told. */
+static void observe(const kq_session *s, const kq_step *step) {
+    if (step->op != KQ_OP_linear && step->op != KQ_OP_linear_gather) return;
+    const kq_tensor *w = &s->slots[step->in[0]], *x = &s->slots[step->in[1]];
+    kq_observation o = {.weight = s->model->program.slots[step->in[0]].name, .x = x->data, .n_cols = (size_t)w->dims[w->n_dims - 1]};
+    if (step->op == KQ_OP_linear_gather) {
+        const kq_tensor *idx = &s->slots[step->in[2]];
+        o.n_tokens = (size_t)x->dims[0];
+        o.n_x = (size_t)x->dims[1];
+        o.n_experts = (size_t)w->dims[0];
+        o.n_used = (size_t)idx->dims[1];
+        o.experts = idx->data;
+    } else {
+        o.n_tokens = o.n_x = 1;
+        for (int d = 0; d + 1 < x->n_dims; d++) o.n_tokens *= (size_t)x->dims[d];
+    }
+    if (o.n_tokens) s->observe(s->observe_ctx, &o);
+}
+
+static void run_observed(const kq_session *s, const kq_program *p) {
+    for (size_t i = 0; i < p->n_steps; i++) {
+        observe(s, &p->steps[i]);
+        kq_exec_run(&s->exec, &p->steps[i], 1);
+    }
+}
 
 /* Evaluates the n tokens behind the sequence, which become part of it; the logits of the last n_rows go to `logits`. */
 static void evaluate(kq_session *s, size_t n, size_t n_rows, float *logits) {
@@ -183,7 +213,11 @@ static void evaluate(kq_session *s, size_t n, size_t n_rows, float *logits) {
     s->slots[m->positions].data = s->numbers + s->length;
     s->slots[m->rows].data = s->numbers + (n - n_rows);
     s->slots[m->logits].data = logits;
-    kq_exec_run(&s->exec, m->program.steps, m->program.n_steps);
+    if (s->observe) {
+        run_observed(s, &m->program);
+    } else {
+        kq_exec_run(&s->exec, m->program.steps, m->program.n_steps);
+    }
     s->length += n;
 }
 

@@ -10,6 +10,7 @@
 #include "make_model.h"
 
 #include <pthread.h>
+#include <stdio.h>
 
 #include <kquant/kquant.h>
 
@@ -374,8 +375,111 @@ static void fast_mode_is_one_result(void **state) {
     kq_pool_close(pool);
 }
 
+/* ---- observation --------------------------------------------------------------------------------------------------- */
+
+/* What was seen: for each weight the tokens, and of a few the values. */
+typedef struct seen {
+    size_t calls, tokens;
+    size_t layer_tokens; /* of blk.0.attn_q.weight */
+    double layer_sum;    /* of the squares that went into it */
+    char last[64];
+} seen;
+
+static void look(void *ctx, const kq_observation *o) {
+    seen *s = ctx;
+    s->calls++;
+    s->tokens += o->n_tokens;
+    snprintf(s->last, sizeof s->last, "%s", o->weight);
+    assert_true(o->n_tokens > 0 && o->n_cols > 0 && o->n_x == 1 && o->n_experts == 0 && o->n_used == 0 && !o->experts);
+    assert_null(strstr(o->weight, "norm"));
+    if (strcmp(o->weight, "blk.0.attn_q.weight") != 0) return;
+    s->layer_tokens += o->n_tokens;
+    for (size_t i = 0; i < o->n_tokens * o->n_cols; i++) s->layer_sum += (double)o->x[i] * (double)o->x[i];
+}
+
+static void observed(void **state) {
+    (void)state;
+    float logits[N][VOCAB];
+    double sum = 0;
+    size_t n_layer = (size_t)kq_model_describe(model).n_layer;
+    for (uint32_t n_batch = 1; n_batch <= N; n_batch += 23) {
+        seen s = {0};
+        kq_session *session;
+        kq_session_options o = options_of(N, n_batch);
+        o.observe = look;
+        o.observe_ctx = &s;
+        assert_int_equal(kq_session_open(&session, model, &o, NULL), KQ_OK);
+        assert_ptr_equal(kq_session_model(session), model);
+        append(session, 0, N, logits[0], N);
+        assert_memory_equal(logits, expected, sizeof expected); /* looking changes nothing */
+        assert_int_equal(s.calls, (n_layer * 7 + 1) * (N / n_batch));
+        assert_int_equal(s.tokens, (n_layer * 7 + 1) * N);
+        assert_int_equal(s.layer_tokens, N);
+        assert_string_equal(s.last, "output.weight");
+        if (n_batch == 1) sum = s.layer_sum;
+        assert_true(s.layer_sum > 0 && s.layer_sum == sum); /* the same values in the same order */
+        kq_session_close(session);
+    }
+}
+
+/* Rows that nobody wants are not told: the last layer's feed-forward sees wanted rows only. */
+static void observed_rows(void **state) {
+    (void)state;
+    seen s = {0};
+    kq_session *session;
+    kq_session_options o = options_of(N, 0);
+    o.observe = look;
+    o.observe_ctx = &s;
+    assert_int_equal(kq_session_open(&session, model, &o, NULL), KQ_OK);
+    append(session, 0, N, NULL, 0);
+    assert_int_equal(s.calls, (size_t)kq_model_describe(model).n_layer * 7 - 3);
+    kq_session_close(session);
+}
+
+static void look_at_experts(void *ctx, const kq_observation *o) {
+    size_t *counts = ctx;
+    if (!o->n_experts) {
+        assert_null(o->experts);
+        return;
+    }
+    assert_non_null(strstr(o->weight, "_exps.weight"));
+    assert_int_equal(o->n_experts, 4);
+    assert_int_equal(o->n_used, 2);
+    assert_int_equal(o->n_x, strstr(o->weight, "ffn_down") ? 2 : 1);
+    for (size_t i = 0; i < o->n_tokens * o->n_used; i++) {
+        assert_in_range(o->experts[i], 0, 3);
+        counts[o->experts[i]]++;
+    }
+}
+
+static void observed_experts(void **state) {
+    (void)state;
+    spec *sp = spec_open("llama-moe");
+    bytes moe = spec_file(sp, NULL);
+    spec_close(sp);
+    kq_gguf *g;
+    kq_model *m;
+    kq_session *session;
+    kq_model_options mo = KQ_OPTIONS_INIT(kq_model_options);
+    mo.no_tokenizer = true;
+    assert_int_equal(kq_gguf_open_memory(&g, moe.data, moe.size, "moe", NULL, NULL), KQ_OK);
+    assert_int_equal(kq_model_open_file(&m, g, &mo, NULL), KQ_OK);
+    size_t counts[4] = {0}, n_layer = (size_t)kq_model_describe(m).n_layer;
+    kq_session_options o = options_of(N, 5);
+    o.observe = look_at_experts;
+    o.observe_ctx = counts;
+    assert_int_equal(kq_session_open(&session, m, &o, NULL), KQ_OK);
+    float logits[N][VOCAB];
+    append(session, 0, N, logits[0], N);
+    assert_int_equal(counts[0] + counts[1] + counts[2] + counts[3], n_layer * 3 * N * 2);
+    kq_session_close(session);
+    kq_model_close(m);
+    bytes_free(&moe);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(observed), cmocka_unit_test(observed_rows), cmocka_unit_test(observed_experts),
         cmocka_unit_test(any_batches), cmocka_unit_test(any_number_of_logits), cmocka_unit_test(nothing_to_append), cmocka_unit_test(refused),
         cmocka_unit_test(options_refused), cmocka_unit_test(rewind_is_as_new), cmocka_unit_test(reuse), cmocka_unit_test(bytes_are_exact),
         cmocka_unit_test(allocations_fail), cmocka_unit_test(two_threads_share_a_model), cmocka_unit_test(fast_mode_is_one_result),
