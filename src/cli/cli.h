@@ -188,7 +188,7 @@ kq_status cli_encode(const kq_tokenizer *t, const char *text, size_t size, uint3
 
 /* Columns of the terminal behind a stream: COLUMNS, what the terminal says, or 80. */
 int cli_columns(FILE *stream);
-/* Draws `label` and a bar on stderr, at most ten times a second, on a terminal only; cli_bar_clear removes it. */
+/* Draws `label`, a bar and the time left on stderr, at most ten times a second, on a terminal only; cli_bar_clear removes it. */
 void cli_bar(const char *label, double done);
 void cli_bar_clear(void);
 extern volatile int cli_bar_shown;
