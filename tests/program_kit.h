@@ -46,7 +46,7 @@ static inline void kit_open(kit *k) {
     kq_ref w = KIT_WEIGHT("w", 2, 6, 8), norm = KIT_WEIGHT("norm", 1, 8), factors = KIT_WEIGHT("factors", 1, 2);
     kq_ref bias = KIT_WEIGHT("bias", 1, 6), router = KIT_WEIGHT("router", 2, 3, 8), up = KIT_WEIGHT("up", 3, 3, 10, 8);
     kq_ref down = KIT_WEIGHT("down", 3, 3, 8, 10);
-    kq_ref x = kq_rms_norm(&b, kq_embed(&b, w, b.tokens, 1.0), norm, 1e-5);
+    kq_ref x = kq_rms_norm(&b, kq_look_up(&b, w, b.tokens, 1.0), norm, 1e-5);
     const kq_rope_how how = {.n_rot = 4, .style = 1, .base = 10000.0, .scale = 1.0, .factors = factors};
     kq_ref q = kq_rope(&b, kq_reshape(&b, x, 2, 4), &how), cache = kq_state(&b, 2, 4, "cache");
     kq_cache_write(&b, q, cache);

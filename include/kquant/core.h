@@ -74,6 +74,14 @@ typedef struct kq_error {
 /* The name of a status, e.g. "bad format"; never NULL. */
 KQ_API const char *kq_status_name(kq_status status);
 
+/* ---- numeric modes ------------------------------------------------------------------------------------------------ */
+
+/* Of products with weights.
+ * KQ_FAST: activations may be rounded to 8 bits per 32 for the matrix products; the summation order may depend on the kernel.
+ * KQ_EXACT: float activations and one summation order: results are bit-identical for every batch size, thread count and
+ * CPU variant. Neither depends on the number of threads. */
+typedef enum kq_mode { KQ_FAST = 0, KQ_EXACT = 1 } kq_mode;
+
 /* ---- memory ------------------------------------------------------------------------------------------------------- */
 
 /* Where an object takes its memory. Both functions may be called by any thread that uses the object. NULL in an options

@@ -7,5 +7,6 @@
 #include <kquant/core.h>
 #include <kquant/file.h>
 #include <kquant/model.h>
+#include <kquant/ops.h>
 #include <kquant/text.h>
 #endif

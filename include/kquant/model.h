@@ -14,12 +14,6 @@
 extern "C" {
 #endif
 
-/* Numeric modes.
- * KQ_FAST: activations may be rounded to 8 bits per 32 for the matrix products; the summation order may depend on the kernel.
- * KQ_EXACT: float activations and one summation order: results are bit-identical for every batch size, thread count and
- * CPU variant. Neither depends on the number of threads. */
-typedef enum kq_mode { KQ_FAST = 0, KQ_EXACT = 1 } kq_mode;
-
 /* ---- model -------------------------------------------------------------------------------------------------------- */
 
 typedef struct kq_model kq_model;

@@ -102,7 +102,7 @@ void kq_hyper_read(kq_builder *b, int rope_style, kq_hyper *h) {
 /* ---- the pieces ---------------------------------------------------------------------------------------------------- */
 
 kq_ref kq_embedding(kq_builder *b, const kq_hyper *h, double scale) {
-    return kq_embed(b, kq_matrix(b, h->n_vocab, h->n_embd, "token_embd.weight"), b->tokens, scale); /* [T, n_embd] */
+    return kq_look_up(b, kq_matrix(b, h->n_vocab, h->n_embd, "token_embd.weight"), b->tokens, scale); /* [T, n_embd] */
 }
 
 kq_ref kq_norm(kq_builder *b, const kq_hyper *h, kq_ref x, const char *name) {

@@ -41,6 +41,7 @@ typedef struct kq_gather_args {
     uint32_t codec;
     const void *w;
     uint64_t n_experts, n_rows, n_cols, row_bytes;
+    uint64_t expert_bytes; /* from one expert's matrix to the next */
     const float *x;
     uint64_t n_tokens, n_x, n_used;
     const int32_t *idx;

@@ -193,7 +193,7 @@ static void gather_task(void *ctx, size_t i, size_t worker) {
     (void)worker;
     matrix a = job->a;
     uint64_t expert = job->touched[i / a.n_tiles], end = job->ends[expert];
-    a.w += expert * a.n_rows * a.row_bytes;
+    a.w += expert * args->expert_bytes;
     size_t row = kq_act8_blocks(a.n_cols);
     const void *x[GROUP];
     float *y[GROUP];

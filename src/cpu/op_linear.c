@@ -25,7 +25,7 @@ static void gather_run(const kq_exec *x, const kq_step *step) {
     const kq_tensor *w = kq_op_in(x->slots, step, 0), *in = kq_op_in(x->slots, step, 1), *idx = kq_op_in(x->slots, step, 2);
     kq_gather_args args = {
         .codec = w->codec, .w = w->data, .n_experts = (uint64_t)w->dims[0], .n_rows = (uint64_t)w->dims[1], .n_cols = kq_op_width(w),
-        .row_bytes = w->row_bytes,
+        .row_bytes = w->row_bytes, .expert_bytes = (uint64_t)w->dims[1] * w->row_bytes,
         .x = in->data, .n_tokens = (uint64_t)in->dims[0], .n_x = (uint64_t)in->dims[1],
         .n_used = kq_op_width(idx), .idx = idx->data,
         .y = x->slots[step->out].data,

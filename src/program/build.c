@@ -279,7 +279,7 @@ static kq_ref add_step(kq_builder *b, kq_op op, const kq_step *given, const kq_s
 
 static kq_ref simple(kq_builder *b, kq_op op, const kq_step *step) { return add_step(b, op, step, NULL, 0, 0); }
 
-kq_ref kq_embed(kq_builder *b, kq_ref w, kq_ref ids, double scale) {
+kq_ref kq_look_up(kq_builder *b, kq_ref w, kq_ref ids, double scale) {
     return simple(b, KQ_OP_embed, &(kq_step){.in = {w, ids}, .attr = {{.f = scale}}});
 }
 

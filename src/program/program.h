@@ -131,7 +131,7 @@ kq_ref kq_input(kq_builder *b, kq_dim n, kq_dim limit, const char *name);
 kq_ref kq_state(kq_builder *b, uint64_t heads, uint64_t width, const char *name, ...) __attribute__((format(printf, 4, 5)));
 
 /* Steps; see ops.def for what they do. */
-kq_ref kq_embed(kq_builder *b, kq_ref w, kq_ref ids, double scale);
+kq_ref kq_look_up(kq_builder *b, kq_ref w, kq_ref ids, double scale);
 kq_ref kq_linear(kq_builder *b, kq_ref w, kq_ref x, kq_ref bias);
 kq_ref kq_linear_gather(kq_builder *b, kq_ref w, kq_ref x, kq_ref idx);
 kq_ref kq_rms_norm(kq_builder *b, kq_ref x, kq_ref w, double eps);

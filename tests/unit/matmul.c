@@ -140,7 +140,7 @@ static void experts(void **unused) {
         uint64_t bytes;
         assert_true(kq_gather_scratch(EXPERTS, TOKENS, n_x, USED, COLS, 2, &bytes));
         void *scratch = take(bytes);
-        kq_gather_args args = {KQ_Q4_K, w, EXPERTS, ROWS, COLS, row_bytes, x, TOKENS, n_x, USED, idx, y, exact};
+        kq_gather_args args = {KQ_Q4_K, w, EXPERTS, ROWS, COLS, row_bytes, ROWS * row_bytes, x, TOKENS, n_x, USED, idx, y, exact};
         kq_gather_run(&table, k & 4 ? pool : NULL, &args, scratch);
         for (size_t p = 0; p < KQ_COUNT(idx); p++) {
             bool there = idx[p] >= 0 && idx[p] < EXPERTS;
