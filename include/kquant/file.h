@@ -328,7 +328,7 @@ KQ_API bool kq_imatrix_next_issue(const kq_imatrix *im, uint64_t *at, kq_imatrix
 
 /* The importances for a tensor of `groups` matrices with rows of `columns` weights: out[groups][columns] = sum / count, the count
  * rounded to a whole number (a .dat whose count is 0 holds means: they are taken as they are). Groups with an issue get ones.
- * *found is false, and out is left alone, when there is no entry. KQ_E_MODEL: the entry has another size. */
+ * *found is false, and out is left alone, when there is no entry. out may be NULL, to ask only. KQ_E_MODEL: the entry has another size. */
 KQ_API KQ_MUST_CHECK kq_status kq_imatrix_weights(const kq_imatrix *im, const char *tensor, uint64_t columns, uint64_t groups, float *out,
                                                   bool *found, kq_error *err);
 

@@ -99,7 +99,7 @@ kq_status kq_imatrix_weights(const kq_imatrix *im, const char *tensor, uint64_t 
         return kq_fail(err, KQ_E_MODEL, "tensor '%s' has %llu x %llu columns, its importances are for %llu x %llu", KQ_SHOW(e->name),
                        (ull)groups, (ull)columns, (ull)e->groups, (ull)e->columns);
     }
-    for (uint64_t group = 0; group < e->groups; group++) {
+    for (uint64_t group = 0; out && group < e->groups; group++) {
         kq_imatrix_fault fault;
         bool bad = find_fault(im, e, group, &fault);
         float n = divisor(im, e, group);

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/* quant owns: the plan of a quantised model (types with llama.cpp's rules, presets, recipes, targets), its streaming maker, calibration,
+ * perplexity and divergence, verification.
+ * It may include: all rooms above it. */
+#ifndef KQ_QUANT_H
+#define KQ_QUANT_H
+
+#include "base/base.h"
+#include "codec/codec.h"
+#include "file/file.h"
+
+#include <kquant/quant.h>
+
+/* ---- patterns (pattern.c) ------------------------------------------------------------------------------------------ */
+
+/* NULL when the glob is well-formed, else what is wrong with it. */
+const char *kq_glob_check(const char *glob);
+/* Whether the whole text (at most KQ_GGUF_MAX_NAME bytes) matches a well-formed glob. Time is linear in both. */
+bool kq_glob_matches(const char *glob, const char *text);
+
+/* ---- names (types.c) ----------------------------------------------------------------------------------------------- */
+
+/* What llama.cpp's rules see in a tensor's name; the first that fits. */
+typedef enum kq_name_class {
+    KQ_CLASS_OTHER, KQ_CLASS_OUTPUT, KQ_CLASS_EMBEDDING, KQ_CLASS_QKV, KQ_CLASS_KV_B, KQ_CLASS_V, KQ_CLASS_K, KQ_CLASS_Q, KQ_CLASS_ATTN_OUTPUT,
+    KQ_CLASS_UP, KQ_CLASS_GATE, KQ_CLASS_DOWN
+} kq_name_class;
+kq_name_class kq_name_classify(const char *name);
+/* NULL when llama.cpp would quantise a tensor of this name and shape, else why it never does. */
+const char *kq_never_quantised(const kq_gguf_tensor *t);
+/* N of blk.N.*, or -1. */
+int64_t kq_name_layer(const char *name);
+/* The codec of 32 that stands in where the blocks of `codec` do not divide the rows, or f16 where its do not either. False when there
+ * is none (q1_0, nvfp4). `codec` itself where they do. */
+bool kq_fallback(kq_codec codec, uint64_t columns, kq_codec *out);
+/* The general.file_type whose tensors are mostly of this codec. */
+uint32_t kq_file_type_of(kq_codec codec);
+
+/* ---- llama.cpp's mixtures (mixture.c) ------------------------------------------------------------------------------ */
+
+/* Chooses a codec for one tensor after the other, in the order of the output: its counters decide which layers get more bits. */
+typedef struct kq_mixture {
+    const kq_gguf *g;
+    const kq_quant_type *type;
+    kq_string architecture;
+    uint64_t n_layer, gqa, n_expert;
+    bool tied, falcon, is_70b, has_imatrix;
+    uint64_t n_v;                /* tensors like attn_v */
+    uint64_t v, down, gate, up;  /* how many have been met */
+} kq_mixture;
+kq_status kq_mixture_init(kq_mixture *m, const kq_gguf *g, const kq_quant_type *type, bool has_imatrix, kq_error *err);
+kq_status kq_mixture_choose(kq_mixture *m, const kq_gguf_tensor *t, kq_codec *out, kq_error *err);
+/* Layers that mixtures give more bits: the first and last eighth, and every third between. */
+static inline bool kq_more_bits(uint64_t i, uint64_t n) { return i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2; }
+
+/* ---- the plan (plan.c) --------------------------------------------------------------------------------------------- */
+
+struct kq_quant_plan {
+    kq_allocator allocator;
+    kq_arena arena; /* texts */
+    const kq_gguf *source;
+    const kq_imatrix *imatrix;
+    kq_quant_choice *choices;
+    size_t n_choices;
+    kq_gguf_value *values; /* of the output */
+    size_t n_values;
+    uint32_t file_type;
+    uint64_t tensor_bytes, file_bytes, weights;
+};
+
+/* The output's metadata and the sizes of it all, once the choices stand (output.c). */
+kq_status kq_quant_plan_finish(kq_quant_plan *p, const kq_quant_plan_options *o, kq_error *err);
+
+#endif
