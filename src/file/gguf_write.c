@@ -26,6 +26,11 @@ struct kq_gguf_writer {
 /* ---- opening ------------------------------------------------------------------------------------------------------ */
 
 kq_status kq_gguf_writer_open(kq_gguf_writer **out, const char *path, const kq_gguf_options *options, kq_error *err) {
+    return kq_gguf_writer_open_resumable(out, path, options, NULL, err);
+}
+
+kq_status kq_gguf_writer_open_resumable(kq_gguf_writer **out, const char *path, const kq_gguf_options *options, const kq_resume *resume,
+                                        kq_error *err) {
     if (!out) return kq_fail(err, KQ_E_ARGUMENT, "kq_gguf_writer_open: out is NULL");
     *out = NULL;
     if (!path || !*path) return kq_fail(err, KQ_E_ARGUMENT, "kq_gguf_writer_open: path is empty");
@@ -39,7 +44,8 @@ kq_status kq_gguf_writer_open(kq_gguf_writer **out, const char *path, const kq_g
     w->alignment = KQ_GGUF_DEFAULT_ALIGNMENT;
     kq_status status = kq_metadata_init(&w->metadata, &a, err);
     if (!status && !kq_strmap_init(&w->names, &a, 512)) status = kq_fail_memory(err, 1024 * sizeof *w->names.slots, "a GGUF writer");
-    if (!status) status = kq_output_open(&w->file, path, &w->arena, &a, err);
+    if (!status && resume) status = kq_output_open_resumable(&w->file, path, resume, &w->arena, &a, err);
+    if (!status && !resume) status = kq_output_open(&w->file, path, &w->arena, &a, err);
     if (status) {
         kq_gguf_writer_close(w);
         return status;
@@ -199,6 +205,7 @@ kq_status kq_gguf_writer_finish(kq_gguf_writer *w, kq_error *err) {
     w->done = true;
     kq_status status = write_all(w, err);
     if (!status) status = kq_output_publish(&w->file, err);
+    if (status) kq_output_broken_off(&w->file, status);
     kq_output_close(&w->file);
     return status;
 }
