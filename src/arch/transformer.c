@@ -102,16 +102,17 @@ void kq_hyper_read(kq_builder *b, int rope_style, kq_hyper *h) {
 /* ---- the pieces ---------------------------------------------------------------------------------------------------- */
 
 kq_ref kq_embedding(kq_builder *b, const kq_hyper *h, double scale) {
-    return kq_look_up(b, kq_matrix(b, h->n_vocab, h->n_embd, "token_embd.weight"), b->tokens, scale); /* [T, n_embd] */
+    return kq_look_up(b, kq_matrix(b, KQ_ROLE_embedding, h->n_vocab, h->n_embd, "token_embd.weight"), b->tokens, scale); /* [T, n_embd] */
 }
 
 kq_ref kq_norm(kq_builder *b, const kq_hyper *h, kq_ref x, const char *name) {
     return kq_rms_norm(b, x, kq_vector(b, h->n_embd, "blk.%u.%s.weight", b->layer, name), h->eps); /* [T, n_embd] */
 }
 
-/* A matrix of this layer, with its bias where there is one. */
-static kq_ref project(kq_builder *b, kq_ref x, uint64_t rows, uint64_t columns, const char *name, bool biased) {
-    kq_ref w = kq_matrix(b, rows, columns, "blk.%u.%s.weight", b->layer, name);
+/* A matrix of this layer, with its bias where there is one. GGUF's names for the matrices of a dense layer are those of their roles. */
+static kq_ref project(kq_builder *b, kq_ref x, uint64_t rows, uint64_t columns, kq_role role, bool biased) {
+    const char *name = kq_role_names[role];
+    kq_ref w = kq_matrix(b, role, rows, columns, "blk.%u.%s.weight", b->layer, name);
     kq_ref bias = biased ? kq_vector(b, rows, "blk.%u.%s.bias", b->layer, name) : kq_vector_or_none(b, rows, "blk.%u.%s.bias", b->layer, name);
     return kq_linear(b, w, x, bias); /* [T, rows] */
 }
@@ -125,9 +126,9 @@ static kq_ref head_norm(kq_builder *b, const kq_hyper *h, kq_ref x, const char *
 
 kq_ref kq_self_attention(kq_builder *b, const kq_hyper *h, kq_ref x, uint64_t window) {
     uint64_t n_kv, n = heads(b, &n_kv);
-    kq_ref q = kq_reshape(b, project(b, x, n * h->head_k, h->n_embd, "attn_q", h->qkv_bias), n, h->head_k);       /* [T, n, head_k] */
-    kq_ref k = kq_reshape(b, project(b, x, n_kv * h->head_k, h->n_embd, "attn_k", h->qkv_bias), n_kv, h->head_k); /* [T, n_kv, head_k] */
-    kq_ref v = kq_reshape(b, project(b, x, n_kv * h->head_v, h->n_embd, "attn_v", h->qkv_bias), n_kv, h->head_v); /* [T, n_kv, head_v] */
+    kq_ref q = kq_reshape(b, project(b, x, n * h->head_k, h->n_embd, KQ_ROLE_attn_q, h->qkv_bias), n, h->head_k);       /* [T, n, head_k] */
+    kq_ref k = kq_reshape(b, project(b, x, n_kv * h->head_k, h->n_embd, KQ_ROLE_attn_k, h->qkv_bias), n_kv, h->head_k); /* [T, n_kv, head_k] */
+    kq_ref v = kq_reshape(b, project(b, x, n_kv * h->head_v, h->n_embd, KQ_ROLE_attn_v, h->qkv_bias), n_kv, h->head_v); /* [T, n_kv, head_v] */
     q = kq_rope(b, head_norm(b, h, q, "attn_q_norm"), &h->rope);
     k = kq_rope(b, head_norm(b, h, k, "attn_k_norm"), &h->rope);
     kq_ref keys = kq_state(b, n_kv, h->head_k, "blk.%u.keys", b->layer);     /* [S, n_kv, head_k] */
@@ -135,7 +136,7 @@ kq_ref kq_self_attention(kq_builder *b, const kq_hyper *h, kq_ref x, uint64_t wi
     kq_cache_write(b, k, keys);
     kq_cache_write(b, v, values);
     x = kq_reshape(b, kq_attention(b, q, keys, values, h->scale, window), n * h->head_v, 0); /* [T, n head_v] */
-    return project(b, x, h->n_embd, n * h->head_v, "attn_output", false);                    /* [T, n_embd] */
+    return project(b, x, h->n_embd, n * h->head_v, KQ_ROLE_attn_output, false);               /* [T, n_embd] */
 }
 
 static kq_ref gate_mul(kq_builder *b, const kq_hyper *h, kq_ref gate, kq_ref up) {
@@ -144,27 +145,29 @@ static kq_ref gate_mul(kq_builder *b, const kq_hyper *h, kq_ref gate, kq_ref up)
 
 kq_ref kq_ffn(kq_builder *b, const kq_hyper *h, kq_ref x) {
     uint64_t n_ff = kq_key_layer(b, "feed_forward_length", 1, MAX_WIDTH);
-    kq_ref gate = project(b, x, n_ff, h->n_embd, "ffn_gate", false);                 /* [T, n_ff] */
-    kq_ref up = project(b, x, n_ff, h->n_embd, "ffn_up", false);                     /* [T, n_ff] */
-    return project(b, gate_mul(b, h, gate, up), h->n_embd, n_ff, "ffn_down", false); /* [T, n_embd] */
+    kq_ref gate = project(b, x, n_ff, h->n_embd, KQ_ROLE_ffn_gate, false);                 /* [T, n_ff] */
+    kq_ref up = project(b, x, n_ff, h->n_embd, KQ_ROLE_ffn_up, false);                     /* [T, n_ff] */
+    return project(b, gate_mul(b, h, gate, up), h->n_embd, n_ff, KQ_ROLE_ffn_down, false); /* [T, n_embd] */
 }
 
 kq_ref kq_experts_ffn(kq_builder *b, const kq_hyper *h, kq_ref x) {
-    uint64_t n = h->n_expert, n_ff = h->n_ff_expert;
+    uint64_t n = h->n_expert, n_ff = h->n_ff_expert, d = h->n_embd;
     uint32_t i = b->layer;
-    kq_ref scores = kq_linear(b, kq_matrix(b, n, h->n_embd, "blk.%u.ffn_gate_inp.weight", i), x, KQ_NO_SLOT);       /* [T, n] */
-    kq_ref idx = kq_router_pick(b, scores, h->n_used);                                                              /* [T, n_used] */
-    kq_ref weights = kq_router_weights(b, scores, idx, true, h->expert_scale);                                      /* [T, n_used] */
-    x = kq_reshape(b, x, 1, h->n_embd);                                                                             /* [T, 1, n_embd] */
-    kq_ref gate = kq_linear_gather(b, kq_experts(b, n, n_ff, h->n_embd, "blk.%u.ffn_gate_exps.weight", i), x, idx); /* [T, n_used, n_ff] */
-    kq_ref up = kq_linear_gather(b, kq_experts(b, n, n_ff, h->n_embd, "blk.%u.ffn_up_exps.weight", i), x, idx);     /* [T, n_used, n_ff] */
-    kq_ref y = gate_mul(b, h, gate, up);
-    y = kq_linear_gather(b, kq_experts(b, n, h->n_embd, n_ff, "blk.%u.ffn_down_exps.weight", i), y, idx);           /* [T, n_used, n_embd] */
-    return kq_combine(b, y, weights);                                                                               /* [T, n_embd] */
+    kq_ref scores = kq_linear(b, kq_matrix(b, KQ_ROLE_router, n, d, "blk.%u.ffn_gate_inp.weight", i), x, KQ_NO_SLOT); /* [T, n] */
+    kq_ref idx = kq_router_pick(b, scores, h->n_used);                                                                /* [T, n_used] */
+    kq_ref weights = kq_router_weights(b, scores, idx, true, h->expert_scale);                                        /* [T, n_used] */
+    x = kq_reshape(b, x, 1, d);                                                                                       /* [T, 1, n_embd] */
+    kq_ref gate = kq_experts(b, KQ_ROLE_expert_gate, n, n_ff, d, "blk.%u.ffn_gate_exps.weight", i);
+    kq_ref up = kq_experts(b, KQ_ROLE_expert_up, n, n_ff, d, "blk.%u.ffn_up_exps.weight", i);
+    kq_ref down = kq_experts(b, KQ_ROLE_expert_down, n, d, n_ff, "blk.%u.ffn_down_exps.weight", i);
+    gate = kq_linear_gather(b, gate, x, idx);                                                                         /* [T, n_used, n_ff] */
+    up = kq_linear_gather(b, up, x, idx);                                                                             /* [T, n_used, n_ff] */
+    return kq_combine(b, kq_linear_gather(b, down, gate_mul(b, h, gate, up), idx), weights);                          /* [T, n_embd] */
 }
 
 void kq_logits(kq_builder *b, const kq_hyper *h, kq_ref x) {
     const char *name = kq_tensor_exists(b, "output.weight") ? "output.weight" : "token_embd.weight"; /* tied */
-    x = kq_rms_norm(b, x, kq_vector(b, h->n_embd, "output_norm.weight"), h->eps);                          /* [R, n_embd] */
-    kq_output(b, kq_linear(b, kq_matrix(b, h->n_vocab, h->n_embd, "%s", name), x, KQ_NO_SLOT), "logits"); /* [R, n_vocab] */
+    x = kq_rms_norm(b, x, kq_vector(b, h->n_embd, "output_norm.weight"), h->eps);                 /* [R, n_embd] */
+    kq_ref w = kq_matrix(b, KQ_ROLE_output, h->n_vocab, h->n_embd, "%s", name);
+    kq_output(b, kq_linear(b, w, x, KQ_NO_SLOT), "logits");                                       /* [R, n_vocab] */
 }

@@ -185,6 +185,11 @@ static kq_ref add_weight(kq_builder *b, const char *name, const uint64_t *dims, 
     return kq_weight(b, t->codec, t->data, t->bytes, n, dims, name);
 }
 
+static kq_ref with_role(kq_builder *b, kq_role role, kq_ref w) {
+    if (!b->status) b->program->slots[w].role = (uint8_t)role;
+    return w;
+}
+
 #define FORMAT_NAME(name, format)                     \
     const char *name;                                 \
     do {                                              \
@@ -205,14 +210,14 @@ kq_ref kq_vector_or_none(kq_builder *b, uint64_t n, const char *format, ...) {
     return add_weight(b, name, &n, 1, true);
 }
 
-kq_ref kq_matrix(kq_builder *b, uint64_t rows, uint64_t columns, const char *format, ...) {
+kq_ref kq_matrix(kq_builder *b, kq_role role, uint64_t rows, uint64_t columns, const char *format, ...) {
     FORMAT_NAME(name, format);
-    return add_weight(b, name, (uint64_t[]){rows, columns}, 2, false);
+    return with_role(b, role, add_weight(b, name, (uint64_t[]){rows, columns}, 2, false));
 }
 
-kq_ref kq_experts(kq_builder *b, uint64_t n, uint64_t rows, uint64_t columns, const char *format, ...) {
+kq_ref kq_experts(kq_builder *b, kq_role role, uint64_t n, uint64_t rows, uint64_t columns, const char *format, ...) {
     FORMAT_NAME(name, format);
-    return add_weight(b, name, (uint64_t[]){n, rows, columns}, 3, false);
+    return with_role(b, role, add_weight(b, name, (uint64_t[]){n, rows, columns}, 3, false));
 }
 
 bool kq_tensor_exists(kq_builder *b, const char *format, ...) {

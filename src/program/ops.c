@@ -6,3 +6,9 @@ const kq_op_info kq_ops[KQ_N_OPS] = {
 #define KQ_OP(name, signature, attributes) {#name, signature, attributes},
 #include "program/ops.def"
 };
+
+const char *const kq_role_names[KQ_N_ROLES] = {
+    "",
+#define KQ_ROLE(name) #name,
+#include "program/roles.def"
+};

@@ -35,10 +35,21 @@ typedef enum kq_slot_kind {
 /* What the elements of a slot are. Weights have a codec besides. */
 typedef enum kq_type { KQ_T_F32 = 0, KQ_T_I32 = 1, KQ_T_STATE = 2 /* f16 or f32, as the session chose */, KQ_T_WEIGHT = 3 } kq_type;
 
+/* What a matrix is for (roles.def). */
+typedef enum kq_role {
+    KQ_ROLE_NONE, /* vectors, and slots that are no weights */
+#define KQ_ROLE(name) KQ_ROLE_##name,
+#include "program/roles.def"
+    KQ_N_ROLES
+} kq_role;
+/* "attn_v"; "" of KQ_ROLE_NONE. */
+extern const char *const kq_role_names[KQ_N_ROLES];
+
 typedef struct kq_slot {
     uint8_t kind;      /* kq_slot_kind */
     uint8_t type;      /* kq_type */
     uint8_t n_dims;
+    uint8_t role;      /* kq_role */
     uint32_t codec;    /* of a weight */
     kq_dim dims[KQ_MAX_DIMS];
     kq_dim limit;      /* of I32: every value is in [0, limit). Whoever fills an input keeps this; operations rely on it */
