@@ -18,7 +18,7 @@ configure = mkdir -p $(1) && cmake --preset $(2) -B $(1) $(if $(wildcard $(1)/CM
 compile = cmake --build $(1) --parallel $(jobs) >&2
 ctest = ctest --test-dir $(1) --parallel $(jobs) --output-on-failure
 
-.PHONY: all run test sanitize thread fuzz bench install clean help
+.PHONY: all run test sanitize thread fuzz bench reference install clean help
 .NOTPARALLEL:
 
 all:
@@ -52,6 +52,11 @@ thread:
 	@$(call compile,build/thread)
 	@$(call ctest,build/thread) --exclude-regex 'check|codec|fuzz|gguf|hostile|token'
 
+# The public headers as a website: build/reference/html/index.html.
+reference:
+	@tools/setup reference
+	@mkdir -p build/reference && doxygen docs/Doxyfile
+
 fuzz:
 	@tools/setup build fuzz
 	@CC=clang; export CC; $(call configure,build/fuzz,sanitize,-DKQ_TESTS=OFF -DKQ_FUZZ=ON)
@@ -79,5 +84,6 @@ help:
 	@echo 'make thread     the tests that start threads, under the thread sanitizer'
 	@echo 'make fuzz       run every fuzzer for FUZZ_SECONDS=60 seconds (clang)'
 	@echo 'make bench      time every kernel that this machine can run'
+	@echo 'make reference  the public headers as a website, in build/reference/html (doxygen)'
 	@echo 'make install    copy the release to PREFIX=/usr/local (DESTDIR is heeded)'
 	@echo 'make clean      remove build/'
