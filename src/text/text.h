@@ -270,4 +270,10 @@ kq_status kq_special_open(kq_tokenizer *t, const kq_gguf *g, kq_error *err);
 /* Sets t->longest_piece; refuses byte tokens that name no byte. */
 kq_status kq_detokenize_open(kq_tokenizer *t, kq_error *err);
 
+/* ---- tokenizer.c ---------------------------------------------------------------------------------------------------- */
+
+/* Gives a byte-level BPE another pre-tokenizer: for finding out which one a vocabulary was made with. What the row says of BOS and of spaces
+ * is left alone. KQ_E_UNSUPPORTED: the row wants texts that are not bytes. */
+kq_status kq_tokenizer_set_pre(kq_tokenizer *t, const kq_pretokenizer *row, kq_error *err);
+
 #endif

@@ -110,6 +110,19 @@ kq_status kq_tokenizer_open(kq_tokenizer **out, const kq_gguf *g, const kq_token
     return KQ_OK;
 }
 
+kq_status kq_tokenizer_set_pre(kq_tokenizer *t, const kq_pretokenizer *row, kq_error *err) {
+    kq_chain *chain = NULL;
+    if (t->kind != KQ_TEXT_BPE || t->flags & KQ_PRE_RAW || row->flags & KQ_PRE_RAW) {
+        return kq_fail(err, KQ_E_UNSUPPORTED, "tokenizer.ggml.pre '%s' is not for byte-level texts", row->name);
+    }
+    KQ_TRY(kq_chain_open(&chain, row->stages, &t->allocator, err));
+    kq_chain_close(t->chain);
+    t->chain = chain;
+    t->pre = row->name;
+    t->flags = row->flags;
+    return KQ_OK;
+}
+
 void kq_tokenizer_close(kq_tokenizer *t) {
     if (!t) return;
     kq_allocator a = t->allocator;
