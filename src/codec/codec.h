@@ -28,4 +28,24 @@ kq_encode_fn *kq_codec_encoder(uint32_t codec);
     kq_encode_fn kq_encode_##id;
 #include "codec/codecs.def"
 
+/* ---- fast encoders (encoders.def, lanes/) ------------------------------------------------------------------------------- */
+
+/* Encodes rows of cols floats (all finite) that share a vector of importances, cols of them or NULL: the bytes of the reference.
+ * False, with dst undefined, where the reference fails for one of the rows. */
+typedef bool kq_encode_rows_fn(const float *src, size_t rows, size_t cols, const float *importances, void *dst);
+
+typedef struct kq_encoder {
+    uint32_t codec;
+    const char *variant;
+    uint32_t needs;
+    kq_encode_rows_fn *encode;
+} kq_encoder;
+extern const kq_encoder kq_encoders[];
+extern const size_t kq_n_encoders;
+/* The best for a set of features; NULL: the codec has its reference only. */
+const kq_encoder *kq_encoder_select(uint32_t codec, uint32_t features);
+
+#define KQ_ENCODER(codec, variant, needs) kq_encode_rows_fn kq_encode_##codec##_##variant;
+#include "codec/encoders.def"
+
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The public encoding of blocks: checks, then the codec's encoder, row by row, tiles of rows shared among the pool. */
+/* The public encoding of blocks: checks, then the codec's encoder, tiles of rows shared among the pool. */
 #include "codec/codec.h"
 
 #include <stdatomic.h>
@@ -9,7 +9,8 @@ enum { TILE_WEIGHTS = 16384 };
 
 typedef struct job {
     const kq_codec_info *info;
-    kq_encode_fn *encode;
+    kq_encode_fn *encode;           /* the reference */
+    kq_encode_rows_fn *encode_rows; /* NULL: there is only the reference */
     const float *src, *importances;
     uint8_t *dst;
     uint64_t rows, cols, row_bytes, group_rows, tile_rows;
@@ -19,25 +20,51 @@ typedef struct job {
 
 /* The first of n that is NaN or infinite; n if none is. */
 static uint64_t first_not_finite(const float *x, uint64_t n) {
-    for (uint64_t i = 0; i < n; i++) {
+    float sum[16] = {0}; /* x - x is 0 for what is finite, else NaN */
+    uint64_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        for (int k = 0; k < 16; k++) sum[k] += x[i + (uint64_t)k] - x[i + (uint64_t)k];
+    }
+    float all = 0;
+    for (int k = 0; k < 16; k++) all += sum[k];
+    for (; i < n; i++) all += x[i] - x[i];
+    for (i = all == 0 ? n : 0; i < n; i++) {
         if ((kq_f32_to_bits(x[i]) & 0x7f800000) == 0x7f800000) return i;
     }
     return n;
 }
 
+/* Rows first .. end - 1, of one group of importances. The first that fails, or end. */
+static uint64_t encode_rows(const job *j, uint64_t first, uint64_t end) {
+    const float *importances = j->importances ? j->importances + first / j->group_rows * j->cols : NULL;
+    uint64_t bad = end;
+    if (j->finite_only) {
+        uint64_t at = first_not_finite(j->src + first * j->cols, (end - first) * j->cols);
+        bad = first + at / j->cols;
+    }
+    if (j->encode_rows && j->encode_rows(j->src + first * j->cols, (size_t)(bad - first), (size_t)j->cols, importances,
+                                         j->dst + first * j->row_bytes)) {
+        return bad;
+    }
+    for (uint64_t row = first; row < bad; row++) {
+        if (!j->encode(j->src + row * j->cols, (size_t)j->cols, importances, j->dst + row * j->row_bytes)) return row;
+    }
+    return bad;
+}
+
 static void encode_tile(void *ctx, size_t tile, size_t worker) {
     (void)worker;
     job *j = ctx;
-    uint64_t first = tile * j->tile_rows, end = KQ_MIN(first + j->tile_rows, j->rows);
-    for (uint64_t row = first; row < end; row++) {
-        const float *x = j->src + row * j->cols;
-        const float *importances = j->importances ? j->importances + row / j->group_rows * j->cols : NULL;
+    uint64_t first = tile * j->tile_rows, last = KQ_MIN(first + j->tile_rows, j->rows);
+    while (first < last) {
         uint64_t failed = atomic_load(&j->failed);
-        if (row > failed) return; /* a row before this one has failed already, so which one is named depends on no thread */
-        bool fine = !j->finite_only || first_not_finite(x, j->cols) == j->cols;
-        if (fine && j->encode(x, (size_t)j->cols, importances, j->dst + row * j->row_bytes)) continue;
-        while (row < failed && !atomic_compare_exchange_weak(&j->failed, &failed, row)) {}
-        return;
+        if (first > failed) return; /* a row before has failed already, so which one is named depends on no thread */
+        uint64_t end = KQ_MIN(last, (first / j->group_rows + 1) * j->group_rows), row = encode_rows(j, first, end);
+        if (row < end) {
+            while (row < failed && !atomic_compare_exchange_weak(&j->failed, &failed, row)) {}
+            return;
+        }
+        first = end;
     }
 }
 
@@ -90,7 +117,8 @@ kq_status kq_quantize(uint32_t codec, const float *src, size_t src_floats, uint6
     }
     if (info->needs_importances && !o.importances) return kq_fail(err, KQ_E_ARGUMENT, "%s cannot be encoded without importances", info->name);
     if (floats == 0) return KQ_OK;
-    job j = {.info = info, .encode = kq_codec_encoder(codec), .src = src, .importances = o.importances, .dst = dst, .rows = rows,
+    const kq_encoder *fast = kq_encoder_select(codec, kq_cpu_features() & (o.cpu_mask ? o.cpu_mask : KQ_CPU_ALL));
+    job j = {.info = info, .encode = kq_codec_encoder(codec), .encode_rows = fast ? fast->encode : NULL, .src = src, .importances = o.importances, .dst = dst, .rows = rows,
              .cols = cols, .row_bytes = row_bytes, .group_rows = o.group_rows ? o.group_rows : rows,
              .finite_only = codec != KQ_F32 && codec != KQ_F16 && codec != KQ_BF16, .failed = UINT64_MAX};
     if (o.importances) KQ_TRY(check_importances(&j, o.importance_floats, err));

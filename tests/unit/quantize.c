@@ -15,14 +15,17 @@
 
 /* ---- help --------------------------------------------------------------------------------------------------------- */
 
+static uint32_t cpu_mask; /* of the encoders that are tested */
+
 /* Encodes into a fresh buffer that ends with the last block; free() it. */
-static uint8_t *encode(uint32_t codec, const float *x, uint64_t rows, uint64_t cols, const kq_quantize_options *options, size_t *size) {
+static uint8_t *encode(uint32_t codec, const float *x, uint64_t rows, uint64_t cols, kq_quantize_options *options, size_t *size) {
     uint64_t row_bytes;
     kq_error e = {0};
     if (kq_row_bytes(codec, cols, &row_bytes, &e)) fail_msg("%s", e.text);
     *size = (size_t)(rows * row_bytes);
     uint8_t *bytes = malloc(*size);
     memset(bytes, 0xa5, *size);
+    options->cpu_mask = cpu_mask;
     if (kq_quantize(codec, x, (size_t)(rows * cols), rows, cols, bytes, *size, options, &e)) {
         fail_msg("%s: %s", kq_codec_describe(codec)->name, e.text);
     }
@@ -356,6 +359,7 @@ static void experts_have_their_own_importances(void **state) {
         o.importances = w;
         o.importance_floats = EXPERTS * COLS;
         o.group_rows = EACH;
+        o.cpu_mask = cpu_mask;
         for (size_t t = 0; t < 4; t++) {
             o.pool = pools[t];
             uint8_t *got = malloc(total + 2 * 8);
@@ -543,6 +547,7 @@ static void bad_rows_are_named(void **state) {
     o.importances = w;
     o.importance_floats = COLS;
     o.pool = pool;
+    o.cpu_mask = cpu_mask;
     for (uint32_t c = 0; c < KQ_CODEC_LIMIT; c++) {
         const kq_codec_info *info = kq_codec_describe(c);
         if (!info || !info->decodes) continue;
@@ -574,20 +579,31 @@ static void bad_rows_are_named(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest bytes[] = {
         cmocka_unit_test(encodes_every_golden),
         cmocka_unit_test(encodes_made_data),
         cmocka_unit_test(encodes_zeros),
         cmocka_unit_test(encodes_hostile_rows),
         cmocka_unit_test(encodes_rare_blocks),
-        cmocka_unit_test(negative_codes_wrap),
         cmocka_unit_test(experts_have_their_own_importances),
+        cmocka_unit_test(bad_rows_are_named),
+    };
+    const struct CMUnitTest others[] = {
+        cmocka_unit_test(negative_codes_wrap),
         cmocka_unit_test(floats_are_rounded),
         cmocka_unit_test(roundings_wrap_as_they_should),
         cmocka_unit_test(lattices_list_what_is_near),
         cmocka_unit_test(mxfp4_takes_the_rounded_logarithm),
         cmocka_unit_test(quantize_checks_its_arguments),
-        cmocka_unit_test(bad_rows_are_named),
     };
-    return cmocka_run_group_tests_name("quantize", tests, NULL, NULL);
+    static const struct { const char *name; uint32_t mask; } tiers[] = {
+        {"quantize, baseline", UINT32_C(1) << 31}, {"quantize, avx2", KQ_CPU_AVX2}, {"quantize, all", 0},
+    };
+    int failed = cmocka_run_group_tests_name("quantize", others, NULL, NULL);
+    for (size_t i = 0; i < KQ_COUNT(tiers); i++) {
+        cpu_mask = tiers[i].mask;
+        if (cpu_mask == KQ_CPU_AVX2 && !(kq_cpu_features() & KQ_CPU_AVX2)) continue;
+        failed += cmocka_run_group_tests_name(tiers[i].name, bytes, NULL, NULL);
+    }
+    return failed;
 }
