@@ -116,8 +116,8 @@ static int snap_cell(group *g, const kq_lattice *lattice, int cell, bool *moved)
             best = *list;
         }
     }
-    for (int e = 0; e < 8 && best >= 0; e++) codes[e] = (uint8_t)kq_lattice_code(lattice, best, e);
-    return best;
+    for (int e = 0; e < 8 && best >= 0; e++) codes[e] = (uint8_t)kq_lattice_code(lattice, (unsigned)best, e);
+    return best < 0 ? best : lattice->find[best];
 }
 
 /* Takes the choice: codes by its cuts, a positive scale, points of the grid. False when the search breaks down: where sums

@@ -416,12 +416,17 @@ static void lattices_list_what_is_near(void **state) {
     for (int id = 0; id < KQ_LATTICES; id++) {
         const kq_lattice *l = kq_lattice_get((kq_lattice_id)id);
         uint32_t used = 0;
-        for (int key = 0; key < l->keys; key++) {
+        int keys = 1;
+        for (int e = 0; e < l->cell; e++) keys *= l->base;
+        for (int n = 0; n < keys; n++) {
+            uint8_t codes[8];
+            for (int e = 0, rest = n; e < l->cell; e++, rest /= l->base) codes[e] = (uint8_t)(rest % l->base);
+            unsigned key = kq_lattice_key(l, codes);
             int distance[2048], n_within[256] = {0};
             for (int i = 0; i < l->points; i++) {
                 distance[i] = 0;
-                for (int e = 0, rest = key; e < l->cell; e++, rest /= l->base) {
-                    int d = kq_lattice_code(l, i, e) - rest % l->base;
+                for (int e = 0; e < l->cell; e++) {
+                    int d = kq_lattice_code(l, l->grid[i], e) - codes[e];
                     distance[i] += d * d;
                 }
                 n_within[distance[i]]++;
@@ -440,9 +445,11 @@ static void lattices_list_what_is_near(void **state) {
             }
             const uint16_t *list = l->near + (-1 - l->find[key]);
             assert_int_equal(list[0], want);
-            for (int i = 2; i <= want; i++) {
-                int before = distance[list[i - 1]], here = distance[list[i]];
-                assert_true(before < here || (before == here && list[i - 1] < list[i]));
+            for (int i = 1, before = -1; i <= want; i++) {
+                int here = l->find[list[i]];
+                assert_true(here >= 0);
+                assert_true(before < 0 || distance[before] < distance[here] || (distance[before] == distance[here] && before < here));
+                before = here;
             }
             used += (uint32_t)want + 1;
         }
