@@ -34,6 +34,16 @@ KQ_API const kq_quant_type *kq_quant_type_at(size_t i);
 /* By name, in any case; aliases too (Q4_K is Q4_K_M). NULL when there is none. */
 KQ_API const kq_quant_type *kq_quant_type_find(const char *name);
 
+typedef struct kq_preset {
+    const char *name;     /* "q4_k_m" */
+    const char *summary;  /* one line */
+    const char *recipe;   /* its text: given back as a recipe it makes the same plan */
+} kq_preset;
+/* Smallest first; NULL beyond the end. They are mlx-kquant's, by role instead of by name of module. */
+KQ_API const kq_preset *kq_preset_at(size_t i);
+/* By name, in any case. NULL when there is none. */
+KQ_API const kq_preset *kq_preset_find(const char *name);
+
 /* ---- the plan ----------------------------------------------------------------------------------------------------- */
 
 /* `pattern` becomes `codec`. The pattern is one of a recipe, but found anywhere in the name, as llama.cpp's are: attn_v means *attn_v*.
@@ -103,6 +113,11 @@ KQ_API uint32_t kq_quant_plan_file_type(const kq_quant_plan *p);
 KQ_API uint64_t kq_quant_plan_tensor_bytes(const kq_quant_plan *p); /* of all tensors, without padding */
 KQ_API uint64_t kq_quant_plan_file_bytes(const kq_quant_plan *p);   /* of the GGUF, exactly */
 KQ_API double kq_quant_plan_bpw(const kq_quant_plan *p);            /* bits a weight, over all tensors */
+
+/* The plan as a recipe that makes it again: for this model, by names, whatever the plan began with. In pieces, through `put`; returns
+ * what `put` returned when it failed. */
+KQ_API KQ_MUST_CHECK kq_status kq_quant_plan_recipe(const kq_quant_plan *p, kq_status (*put)(void *sink, const void *data, size_t size, kq_error *err),
+                                                    void *sink, kq_error *err);
 
 #ifdef __cplusplus
 }

@@ -117,7 +117,8 @@ bool kq_key_exists(kq_builder *b, const char *key);
 
 /* A weight slot over any bytes; dims outermost first. `name` lives as long as the program. */
 kq_ref kq_weight(kq_builder *b, uint32_t codec, const void *data, uint64_t bytes, uint32_t n_dims, const uint64_t *dims, const char *name);
-/* Weights of the file, by role (vectors have none), shape and name. A missing tensor, another shape or a codec that does not decode fails with the name. */
+/* Weights of the file, by role (vectors have none), shape and name. A missing tensor, another shape or a codec that does not decode fails
+ * with the name. */
 kq_ref kq_vector(kq_builder *b, uint64_t n, const char *name, ...) __attribute__((format(printf, 3, 4)));
 kq_ref kq_matrix(kq_builder *b, kq_role role, uint64_t rows, uint64_t columns, const char *name, ...) __attribute__((format(printf, 5, 6)));
 kq_ref kq_experts(kq_builder *b, kq_role role, uint64_t n, uint64_t rows, uint64_t columns, const char *name, ...)

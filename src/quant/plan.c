@@ -7,21 +7,17 @@
 
 typedef unsigned long long ull; /* for printf */
 
-typedef struct override {
-    const char *glob;
-    kq_codec codec;
-    bool keep;
-    bool met; /* a tensor that may be quantised matches */
-} override;
-
 typedef struct planner {
     kq_quant_plan *plan;
     const kq_quant_plan_options *o;
-    const kq_quant_type *type;
+    const kq_quant_type *type; /* or NULL */
     kq_mixture mixture;
-    override *overrides;
-    bool has_output, has_embedding;
+    kq_recipe recipe;          /* without a type */
+    kq_rule *overrides;
+    bool has_output, has_embedding, tied;
     kq_codec output, embedding;
+    uint64_t *roles;           /* of every tensor of the source */
+    uint64_t n_layer;          /* by the names of tensors */
     kq_error *err;
 } planner;
 
@@ -34,14 +30,6 @@ typedef struct verdict {
 
 /* ---- options ------------------------------------------------------------------------------------------------------- */
 
-static kq_status find_codec(const char *name, const char *what, kq_codec *out, kq_error *err) {
-    const kq_codec_info *info = kq_codec_find(name);
-    if (!info) return kq_fail(err, KQ_E_ARGUMENT, "%s: no codec is named '%s'", what, name);
-    if (!info->decodes) return kq_fail(err, KQ_E_ARGUMENT, "%s: %s holds no weights", what, info->name);
-    *out = info->codec;
-    return KQ_OK;
-}
-
 static kq_status read_overrides(planner *p) {
     const kq_quant_plan_options *o = p->o;
     if (o->n_overrides == 0) return KQ_OK;
@@ -51,59 +39,83 @@ static kq_status read_overrides(planner *p) {
     for (size_t i = 0; i < o->n_overrides; i++) {
         const char *pattern = o->overrides[i].pattern, *codec = o->overrides[i].codec;
         if (!pattern || !codec) return kq_fail(p->err, KQ_E_ARGUMENT, "kq_quant_plan_open: override %zu is NULL", i);
-        char what[64], glob[512];
+        char what[64];
         snprintf(what, sizeof what, "override %.48s", pattern);
-        const char *why = kq_glob_check(pattern);
-        if (why) return kq_fail(p->err, KQ_E_ARGUMENT, "%s: %s", what, why);
-        if (strlen(pattern) > sizeof glob - 3) return kq_fail(p->err, KQ_E_ARGUMENT, "%s: longer than %zu characters", what, sizeof glob - 3);
-        snprintf(glob, sizeof glob, "*%s*", pattern);
-        p->overrides[i].glob = kq_arena_string(&p->plan->arena, glob, strlen(glob));
-        if (!p->overrides[i].glob) return kq_fail_memory(p->err, strlen(glob), "a quantisation plan");
-        p->overrides[i].keep = strcmp(codec, "keep") == 0;
-        if (!p->overrides[i].keep) KQ_TRY(find_codec(codec, what, &p->overrides[i].codec, p->err));
+        KQ_TRY(kq_rule_read(&p->overrides[i], &p->plan->arena, pattern, codec, true, what, p->err));
     }
     return KQ_OK;
+}
+
+static kq_status read_recipe(planner *p) {
+    const char *text = p->o->recipe, *name = p->o->recipe_name ? p->o->recipe_name : "";
+    if (p->o->preset) {
+        const kq_preset *preset = kq_preset_find(p->o->preset);
+        if (!preset) return kq_fail(p->err, KQ_E_ARGUMENT, "no preset is named '%s'", p->o->preset);
+        text = preset->recipe;
+        name = preset->name;
+    }
+    return kq_recipe_read(&p->recipe, &p->plan->arena, text, name, p->err);
 }
 
 static kq_status read_options(planner *p) {
     const kq_quant_plan_options *o = p->o;
     int n = (o->type != NULL) + (o->preset != NULL) + (o->recipe != NULL) + (o->target_bpw != 0.0 || o->target_bytes != 0);
     if (n != 1) return kq_fail(p->err, KQ_E_ARGUMENT, "a plan begins with one of type, preset, recipe and target, not with %d", n);
-    if (!o->type) return kq_fail(p->err, KQ_E_UNSUPPORTED, "only types are supported");
-    p->type = kq_quant_type_find(o->type);
-    if (!p->type) return kq_fail(p->err, KQ_E_ARGUMENT, "no quantisation type is named '%s'", o->type);
+    if (o->pure && !o->type) return kq_fail(p->err, KQ_E_ARGUMENT, "pure goes with a type only");
+    if (o->target_bpw != 0.0 || o->target_bytes != 0) return kq_fail(p->err, KQ_E_UNSUPPORTED, "targets are not supported");
+    if (o->type) {
+        p->type = kq_quant_type_find(o->type);
+        if (!p->type) return kq_fail(p->err, KQ_E_ARGUMENT, "no quantisation type is named '%s'", o->type);
+    } else {
+        KQ_TRY(read_recipe(p));
+    }
     if (o->output_codec) {
         p->has_output = true;
-        KQ_TRY(find_codec(o->output_codec, "the output's codec", &p->output, p->err));
+        KQ_TRY(kq_codec_read(o->output_codec, "the output's codec", &p->output, p->err));
     }
     if (o->embedding_codec) {
         p->has_embedding = true;
-        KQ_TRY(find_codec(o->embedding_codec, "the embedding's codec", &p->embedding, p->err));
+        KQ_TRY(kq_codec_read(o->embedding_codec, "the embedding's codec", &p->embedding, p->err));
     }
     return read_overrides(p);
 }
 
+/* Roles, where anybody can say; recipes that go by them cannot do without. */
+static kq_status read_roles(planner *p) {
+    const kq_gguf *g = p->plan->source;
+    size_t n = kq_gguf_n_tensors(g);
+    bool needed = p->recipe.by_role;
+    for (size_t i = 0; i < p->o->n_overrides; i++) needed |= p->overrides[i].roles != 0;
+    p->roles = kq_alloc(&p->plan->allocator, n, sizeof *p->roles);
+    if (!p->roles) return kq_fail_memory(p->err, n * sizeof *p->roles, "a quantisation plan");
+    for (size_t i = 0; i < n; i++) {
+        int64_t layer = kq_name_layer(kq_gguf_tensor_at(g, i)->name.data);
+        if (layer >= 0) p->n_layer = KQ_MAX(p->n_layer, (uint64_t)layer + 1);
+    }
+    kq_status status = kq_roles_read(p->roles, g, &p->plan->allocator, needed ? p->err : NULL);
+    return needed || status == KQ_E_MEMORY ? status : KQ_OK;
+}
+
 /* ---- rules --------------------------------------------------------------------------------------------------------- */
 
-static override *find_override(planner *p, const char *name) {
-    override *last = NULL;
+static const kq_rule *find_override(planner *p, const kq_subject *s) {
+    const kq_rule *last = NULL;
     for (size_t i = 0; i < p->o->n_overrides; i++) {
-        if (!kq_glob_matches(p->overrides[i].glob, name)) continue;
+        if (!kq_rule_matches(&p->overrides[i], s, p->n_layer)) continue;
         p->overrides[i].met = true;
         last = &p->overrides[i];
     }
     return last;
 }
 
-/* A tensor that overrides settle is not shown to the mixture, whose counters stay behind: as in llama.cpp. */
-static kq_status judge(planner *p, const kq_gguf_tensor *t, verdict *v) {
-    const char *name = t->name.data;
-    const kq_quant_type *type = p->type;
+/* What the options say of single tensors. A tensor that they settle is not shown to the mixture, whose counters stay behind: as in
+ * llama.cpp, and so is the precedence. */
+static bool judge_by_options(planner *p, const kq_subject *s, verdict *v) {
+    const char *name = s->tensor->name.data;
     kq_name_class class = kq_name_classify(name);
-    override *over = find_override(p, name);
+    const kq_rule *over = find_override(p, s);
     bool embedding = class == KQ_CLASS_EMBEDDING, output = class == KQ_CLASS_OUTPUT;
     if (over && strcmp(name, "per_layer_token_embd.weight") == 0) embedding = false;
-    v->keep = false;
     if (embedding && p->has_embedding) {
         v->codec = p->embedding;
         snprintf(v->reason, sizeof v->reason, "the embedding's codec was given");
@@ -113,18 +125,48 @@ static kq_status judge(planner *p, const kq_gguf_tensor *t, verdict *v) {
     } else if (over) {
         v->keep = over->keep;
         v->codec = over->codec;
-        snprintf(v->reason, sizeof v->reason, "override %.*s", (int)strlen(over->glob) - 2, over->glob + 1);
-    } else if (embedding && p->mixture.tied && p->has_output) {
+        snprintf(v->reason, sizeof v->reason, "override %.100s", over->text);
+    } else if (embedding && p->tied && p->has_output) {
         v->codec = p->output;
         snprintf(v->reason, sizeof v->reason, "the output's codec was given, and the embedding is the output");
-    } else if (p->o->pure || kq_codec_describe(type->codec)->block_weights == 1) {
-        v->codec = type->codec;
-        snprintf(v->reason, sizeof v->reason, p->o->pure ? "%s, pure" : "%s", type->name);
     } else {
-        KQ_TRY(kq_mixture_choose(&p->mixture, t, &v->codec, p->err));
-        snprintf(v->reason, sizeof v->reason, v->codec == type->codec ? "%s" : "%s's mixture", type->name);
+        return false;
     }
+    return true;
+}
+
+static kq_status judge_by_type(planner *p, const kq_subject *s, verdict *v) {
+    const kq_quant_type *type = p->type;
+    v->codec = type->codec;
+    snprintf(v->reason, sizeof v->reason, p->o->pure ? "%s, pure" : "%s", type->name);
+    if (p->o->pure || kq_codec_describe(type->codec)->block_weights == 1) return KQ_OK;
+    KQ_TRY(kq_mixture_choose(&p->mixture, s->tensor, &v->codec, p->err));
+    if (v->codec != type->codec) snprintf(v->reason, sizeof v->reason, "%s's mixture", type->name);
     return KQ_OK;
+}
+
+/* `overridden`: the rules are asked all the same, so that those that match are known, but a gap in them does no harm. */
+static kq_status judge_by_recipe(planner *p, const kq_subject *s, bool overridden, verdict *v) {
+    bool named;
+    const kq_rule *rule = kq_recipe_choose(&p->recipe, s, p->n_layer, &named);
+    if (overridden) return KQ_OK;
+    if (!rule) {
+        return kq_recipe_named(&p->recipe, kq_fail(p->err, KQ_E_ARGUMENT, "no rule matches tensor %s", KQ_SHOW(s->tensor->name)), p->err);
+    }
+    if (p->recipe.by_role && !s->roles && !named) {
+        return kq_fail_at(p->err, KQ_E_MODEL, kq_gguf_path(p->plan->source), s->tensor->offset,
+                          "tensor %s has no role in the model, and no rule names it", KQ_SHOW(s->tensor->name));
+    }
+    v->keep = rule->keep;
+    v->codec = rule->codec;
+    snprintf(v->reason, sizeof v->reason, "%s: %.100s", p->o->preset ? p->recipe.name : "recipe", rule->text);
+    return KQ_OK;
+}
+
+static kq_status judge(planner *p, const kq_subject *s, verdict *v) {
+    bool done = judge_by_options(p, s, v);
+    if (!p->type) return judge_by_recipe(p, s, done, v);
+    return done ? KQ_OK : judge_by_type(p, s, v);
 }
 
 /* ---- what a codec asks for ----------------------------------------------------------------------------------------- */
@@ -195,22 +237,34 @@ static kq_status settle(planner *p, const kq_gguf_tensor *t, verdict *v, kq_quan
     return settle_importances(p, t, c);
 }
 
+/* "attn_v"; of several roles "embedding,output". */
+static const char *show_roles(kq_arena *arena, uint64_t roles) {
+    char text[512] = "";
+    size_t n = 0;
+    for (int r = 1; r < KQ_N_ROLES && n < sizeof text; r++) {
+        if (roles >> r & 1) n += (size_t)snprintf(text + n, sizeof text - n, "%s%s", n ? "," : "", kq_role_names[r]);
+    }
+    return kq_arena_string(arena, text, strlen(text));
+}
+
 static kq_status choose(planner *p, const kq_gguf_tensor *t, kq_quant_choice *c) {
     verdict v = {0};
     const char *never = kq_never_quantised(t);
-    *c = (kq_quant_choice){.tensor = t, .role = "", .error = -1.0};
+    const kq_subject s = {t, kq_name_layer(t->name.data), p->roles[t - kq_gguf_tensor_at(p->plan->source, 0)]};
+    *c = (kq_quant_choice){.tensor = t, .error = -1.0};
     if (never) {
         v.keep = true;
         snprintf(v.reason, sizeof v.reason, "never quantised: %s", never);
-    } else if (p->type->file_type == UINT32_MAX) {
+    } else if (p->type && p->type->file_type == UINT32_MAX) {
         v.keep = true;
         snprintf(v.reason, sizeof v.reason, "%s", p->type->name);
     } else {
-        KQ_TRY(judge(p, t, &v));
+        KQ_TRY(judge(p, &s, &v));
     }
     KQ_TRY(settle(p, t, &v, c));
     c->reason = kq_arena_string(&p->plan->arena, v.reason, strlen(v.reason));
-    return c->reason ? KQ_OK : kq_fail_memory(p->err, sizeof v.reason, "a quantisation plan");
+    c->role = show_roles(&p->plan->arena, s.roles);
+    return c->reason && c->role ? KQ_OK : kq_fail_memory(p->err, sizeof v.reason, "a quantisation plan");
 }
 
 /* ---- the whole ----------------------------------------------------------------------------------------------------- */
@@ -238,21 +292,39 @@ static kq_status choose_all(planner *p) {
         plan->n_choices = i + 1;
     }
     kq_free(&plan->allocator, order);
-    for (size_t i = 0; i < p->o->n_overrides && !status; i++) {
-        if (p->overrides[i].met) continue;
-        status = kq_fail(p->err, KQ_E_ARGUMENT, "override %.80s=%.16s: no tensor that may be quantised matches", p->o->overrides[i].pattern,
-                         p->o->overrides[i].codec);
-    }
     return status;
 }
 
-static kq_status make(kq_quant_plan *plan, const kq_quant_plan_options *o, kq_error *err) {
-    planner p = {.plan = plan, .o = o, .err = err};
-    KQ_TRY(read_options(&p));
-    KQ_TRY(kq_mixture_init(&p.mixture, plan->source, p.type, o->imatrix && kq_imatrix_n_entries(o->imatrix) > 0, err));
-    KQ_TRY(choose_all(&p));
-    plan->file_type = p.type->file_type;
-    return kq_quant_plan_finish(plan, o, err);
+/* Whatever the user wrote must have had a use. */
+static kq_status check_met(const planner *p) {
+    for (size_t i = 0; i < p->o->n_overrides; i++) {
+        if (p->overrides[i].met) continue;
+        return kq_fail(p->err, KQ_E_ARGUMENT, "override %.80s: no tensor that may be quantised matches", p->overrides[i].text);
+    }
+    return kq_recipe_check_met(&p->recipe, p->err);
+}
+
+/* The file type that most weights are of. */
+static uint32_t majority(const kq_quant_plan *p) {
+    uint64_t weights[KQ_CODEC_LIMIT] = {0};
+    size_t best = 0;
+    for (size_t i = 0; i < p->n_choices; i++) weights[p->choices[i].codec] += p->choices[i].tensor->weights;
+    for (size_t c = 1; c < KQ_CODEC_LIMIT; c++) {
+        if (weights[c] > weights[best]) best = c;
+    }
+    return kq_file_type_of((kq_codec)best);
+}
+
+static kq_status make(planner *p) {
+    kq_quant_plan *plan = p->plan;
+    KQ_TRY(read_options(p));
+    p->tied = !kq_gguf_tensor_find(plan->source, "output.weight");
+    KQ_TRY(read_roles(p));
+    if (p->type) KQ_TRY(kq_mixture_init(&p->mixture, plan->source, p->type, plan->imatrix != NULL, p->err));
+    KQ_TRY(choose_all(p));
+    KQ_TRY(check_met(p));
+    plan->file_type = p->type ? p->type->file_type : majority(plan);
+    return kq_quant_plan_finish(plan, p->o, p->err);
 }
 
 kq_status kq_quant_plan_open(kq_quant_plan **out, const kq_gguf *source, const kq_quant_plan_options *options, kq_error *err) {
@@ -268,7 +340,10 @@ kq_status kq_quant_plan_open(kq_quant_plan **out, const kq_gguf *source, const k
     p->source = source;
     p->imatrix = o.imatrix && kq_imatrix_n_entries(o.imatrix) > 0 ? o.imatrix : NULL;
     kq_arena_init(&p->arena, &a);
-    kq_status status = make(p, &o, err);
+    planner maker = {.plan = p, .o = &o, .err = err};
+    kq_status status = make(&maker);
+    kq_free(&a, maker.recipe.rules);
+    kq_free(&a, maker.roles);
     if (status) kq_quant_plan_close(p);
     else *out = p;
     return status;

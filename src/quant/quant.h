@@ -8,6 +8,7 @@
 #include "base/base.h"
 #include "codec/codec.h"
 #include "file/file.h"
+#include "program/ops.h"
 
 #include <kquant/quant.h>
 
@@ -33,6 +34,8 @@ int64_t kq_name_layer(const char *name);
 /* The codec of 32 that stands in where the blocks of `codec` do not divide the rows, or f16 where its do not either. False when there
  * is none (q1_0, nvfp4). `codec` itself where they do. */
 bool kq_fallback(kq_codec codec, uint64_t columns, kq_codec *out);
+/* Equal but for the case of ASCII letters. */
+bool kq_same_name(const char *a, const char *b);
 /* The general.file_type whose tensors are mostly of this codec. */
 uint32_t kq_file_type_of(kq_codec codec);
 
@@ -52,6 +55,53 @@ kq_status kq_mixture_init(kq_mixture *m, const kq_gguf *g, const kq_quant_type *
 kq_status kq_mixture_choose(kq_mixture *m, const kq_gguf_tensor *t, kq_codec *out, kq_error *err);
 /* Layers that mixtures give more bits: the first and last eighth, and every third between. */
 static inline bool kq_more_bits(uint64_t i, uint64_t n) { return i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2; }
+
+/* ---- roles (roles.c) ----------------------------------------------------------------------------------------------- */
+
+/* roles[i], zeroed before, gets bit r when tensor i of g has role r. Fails where the family is not known or does not fit the file. */
+kq_status kq_roles_read(uint64_t *roles, const kq_gguf *g, const kq_allocator *a, kq_error *err);
+
+/* ---- recipes (recipe.c) -------------------------------------------------------------------------------------------- */
+
+/* A tensor that may be quantised, as rules see it. */
+typedef struct kq_subject {
+    const kq_gguf_tensor *tensor;
+    int64_t layer;  /* -1: none */
+    uint64_t roles; /* bit r: it has role r */
+} kq_subject;
+
+typedef struct kq_rule {
+    const char *text;   /* what stands before the = */
+    const char *glob;   /* over names; NULL: by role */
+    uint64_t roles;
+    const char *layers; /* a glob over their numbers, or NULL */
+    bool more_bits;     /* only where kq_more_bits holds */
+    bool named;         /* the glob is more than stars */
+    bool keep;
+    bool met;           /* a subject matches */
+    kq_codec codec;     /* unless keep */
+    uint32_t line;
+} kq_rule;
+/* From what stands on the two sides of the =. `anywhere`: the glob may match any part of the name. `what` begins errors. */
+kq_status kq_rule_read(kq_rule *rule, kq_arena *arena, const char *left, const char *codec, bool anywhere, const char *what, kq_error *err);
+bool kq_rule_matches(const kq_rule *rule, const kq_subject *s, uint64_t n_layer);
+/* A codec that encodes, by name. */
+kq_status kq_codec_read(const char *name, const char *what, kq_codec *out, kq_error *err);
+
+typedef struct kq_recipe {
+    const char *name; /* of its file, for errors */
+    kq_rule *rules;   /* kq_free */
+    size_t n_rules;
+    bool by_role;     /* a rule speaks of roles */
+} kq_recipe;
+/* After a failure too, kq_recipe.rules is to be freed. */
+kq_status kq_recipe_read(kq_recipe *r, kq_arena *arena, const char *text, const char *name, kq_error *err);
+/* Puts the recipe's file into a failure's error. */
+kq_status kq_recipe_named(const kq_recipe *r, kq_status status, kq_error *err);
+/* The rule that decides, NULL when none matches. *named: one that matches goes by more of the name than stars. */
+const kq_rule *kq_recipe_choose(kq_recipe *r, const kq_subject *s, uint64_t n_layer, bool *named);
+/* Fails with the line of a rule that no subject has matched. */
+kq_status kq_recipe_check_met(const kq_recipe *r, kq_error *err);
 
 /* ---- the plan (plan.c) --------------------------------------------------------------------------------------------- */
 

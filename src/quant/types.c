@@ -3,8 +3,6 @@
  * which codec stands in where blocks do not divide its rows. Source: the behaviour of llama-quantize (llama.cpp de3ff81). */
 #include "quant/quant.h"
 
-#include <strings.h>
-
 /* ---- types --------------------------------------------------------------------------------------------------------- */
 
 enum { COPY = UINT32_MAX }; /* keeps the source's general.file_type */
@@ -26,14 +24,22 @@ static const struct {
     const char *name, *type;
 } aliases[] = {{"Q3_K", "Q3_K_M"}, {"Q4_K", "Q4_K_M"}, {"Q5_K", "Q5_K_M"}};
 
+bool kq_same_name(const char *a, const char *b) {
+    for (;; a++, b++) {
+        char x = *a >= 'A' && *a <= 'Z' ? (char)(*a + 32) : *a, y = *b >= 'A' && *b <= 'Z' ? (char)(*b + 32) : *b;
+        if (x != y) return false;
+        if (!x) return true;
+    }
+}
+
 const kq_quant_type *kq_quant_type_at(size_t i) { return i < KQ_COUNT(types) ? &types[i] : NULL; }
 
 const kq_quant_type *kq_quant_type_find(const char *name) {
     for (size_t i = 0; name && i < KQ_COUNT(aliases); i++) {
-        if (strcasecmp(name, aliases[i].name) == 0) name = aliases[i].type;
+        if (kq_same_name(name, aliases[i].name)) name = aliases[i].type;
     }
     for (size_t i = 0; name && i < KQ_COUNT(types); i++) {
-        if (strcasecmp(name, types[i].name) == 0) return &types[i];
+        if (kq_same_name(name, types[i].name)) return &types[i];
     }
     return NULL;
 }
