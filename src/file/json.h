@@ -24,4 +24,25 @@ bool kq_json_u64(const json_t *value, uint64_t *out);
 /* Reads a whole file of at most `limit` bytes. */
 kq_status kq_json_read(json_t **out, const char *path, uint64_t limit, kq_json_limits limits, kq_error *err);
 
+/* ---- writing (json_write.c) ----------------------------------------------------------------------------------------- */
+
+/* A text that grows. A failure to grow sticks, so nothing is checked before the end. */
+typedef struct kq_text {
+    const kq_allocator *allocator;
+    char *data; /* kq_free it */
+    size_t size, capacity;
+    bool failed;
+} kq_text;
+void kq_text_add(kq_text *t, const void *data, size_t size);
+void kq_text_put(kq_text *t, const char *s);
+void kq_text_u64(kq_text *t, uint64_t n);
+/* A JSON string in its quotes; the bytes must be UTF-8, and come out as they are but for what JSON escapes. */
+void kq_text_json(kq_text *t, const char *data, size_t size);
+/* A whole value as jansson holds it, indented by two; reals with as few digits as give every one of them back. */
+void kq_text_value(kq_text *t, const json_t *value);
+/* Writes all of it to a file, which appears whole. KQ_E_MEMORY when the text has failed; KQ_E_IO. */
+kq_status kq_text_write(const kq_text *t, const char *path, kq_error *err);
+/* UTF-8, without surrogates. */
+bool kq_is_utf8(const char *data, size_t size);
+
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Writes safetensors: all that the headers say is known before the first byte goes out, so shards are planned, their space is
  * taken, they are written and synced under temporary names, and only then are they renamed, the index last. */
+#include "file/json.h"
 #include "file/output.h"
 #include "file/safetensors.h"
 
@@ -8,7 +9,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <unistd.h>
-#include <utf8proc.h>
 
 typedef unsigned long long ull; /* for printf */
 
@@ -87,14 +87,7 @@ void kq_safetensors_writer_close(kq_safetensors_writer *w) {
 
 /* ---- collecting --------------------------------------------------------------------------------------------------- */
 
-static bool is_utf8(const char *text) {
-    utf8proc_int32_t code;
-    for (utf8proc_ssize_t n; *text; text += n) {
-        n = utf8proc_iterate((const utf8proc_uint8_t *)text, -1, &code);
-        if (n < 1) return false;
-    }
-    return true;
-}
+static bool is_utf8(const char *text) { return kq_is_utf8(text, strlen(text)); }
 
 kq_status kq_safetensors_writer_metadata(kq_safetensors_writer *w, const char *key, const char *value, kq_error *err) {
     if (!key || !value || !is_utf8(key) || !is_utf8(value)) {
@@ -154,72 +147,41 @@ kq_status kq_safetensors_writer_tensor(kq_safetensors_writer *w, const char *nam
     return KQ_OK;
 }
 
-/* ---- text --------------------------------------------------------------------------------------------------------- */
+/* ---- headers ------------------------------------------------------------------------------------------------------- */
 
-typedef struct text {
-    const kq_allocator *allocator;
-    char *data;
-    size_t size, capacity;
-    bool failed;
-} text;
-
-static void add(text *t, const char *data, size_t size) {
-    t->failed = t->failed || !kq_grow(t->allocator, &t->data, &t->capacity, t->size + size, 1);
-    if (t->failed) return;
-    memcpy(t->data + t->size, data, size);
-    t->size += size;
-}
-static void add_text(text *t, const char *s) { add(t, s, strlen(s)); }
-static void add_u64(text *t, uint64_t n) {
-    char digits[24];
-    add(t, digits, (size_t)snprintf(digits, sizeof digits, "%llu", (ull)n));
-}
-static void add_string(text *t, const char *s) {
-    char escaped[8];
-    add_text(t, "\"");
-    for (const char *plain = s;; s++) {
-        if (*s && *s != '"' && *s != '\\' && (uint8_t)*s >= 0x20) continue;
-        add(t, plain, (size_t)(s - plain));
-        if (!*s) break;
-        int n = (uint8_t)*s < 0x20 ? snprintf(escaped, sizeof escaped, "\\u%04x", (unsigned)(uint8_t)*s)
-                                   : snprintf(escaped, sizeof escaped, "\\%c", *s);
-        add(t, escaped, (size_t)n);
-        plain = s + 1;
-    }
-    add_text(t, "\"");
-}
+static void put_string(kq_text *t, const char *s) { kq_text_json(t, s, strlen(s)); }
 
 /* The header of one shard, its items at order[begin, end), padded to a multiple of 8. */
-static void add_header(const kq_safetensors_writer *w, text *t, size_t begin, size_t end) {
-    add_text(t, "{");
+static void add_header(const kq_safetensors_writer *w, kq_text *t, size_t begin, size_t end) {
+    kq_text_put(t, "{");
     if (w->n_pairs) {
         for (size_t i = 0; i < w->n_pairs; i++) {
-            add_text(t, i ? "," : "\"__metadata__\":{");
-            add_string(t, w->pairs[i].key);
-            add_text(t, ":");
-            add_string(t, w->pairs[i].value);
+            kq_text_put(t, i ? "," : "\"__metadata__\":{");
+            put_string(t, w->pairs[i].key);
+            kq_text_put(t, ":");
+            put_string(t, w->pairs[i].value);
         }
-        add_text(t, "}");
+        kq_text_put(t, "}");
     }
     for (size_t i = begin; i < end; i++) {
         const kq_safetensors_tensor *info = &w->items[w->order[i]].info;
-        if (i > begin || w->n_pairs) add_text(t, ",");
-        add_string(t, info->name.data);
-        add_text(t, ":{\"dtype\":\"");
-        add_text(t, kq_dtype_describe((uint32_t)info->dtype)->name);
-        add_text(t, "\",\"shape\":[");
+        if (i > begin || w->n_pairs) kq_text_put(t, ",");
+        put_string(t, info->name.data);
+        kq_text_put(t, ":{\"dtype\":\"");
+        kq_text_put(t, kq_dtype_describe((uint32_t)info->dtype)->name);
+        kq_text_put(t, "\",\"shape\":[");
         for (uint32_t d = 0; d < info->n_dims; d++) {
-            if (d) add_text(t, ",");
-            add_u64(t, info->dims[d]);
+            if (d) kq_text_put(t, ",");
+            kq_text_u64(t, info->dims[d]);
         }
-        add_text(t, "],\"data_offsets\":[");
-        add_u64(t, info->offset);
-        add_text(t, ",");
-        add_u64(t, info->offset + info->bytes);
-        add_text(t, "]}");
+        kq_text_put(t, "],\"data_offsets\":[");
+        kq_text_u64(t, info->offset);
+        kq_text_put(t, ",");
+        kq_text_u64(t, info->offset + info->bytes);
+        kq_text_put(t, "]}");
     }
-    add_text(t, "}");
-    add(t, "       ", (0 - t->size) & 7);
+    kq_text_put(t, "}");
+    kq_text_add(t, "       ", (0 - t->size) & 7);
 }
 
 /* ---- the plan ----------------------------------------------------------------------------------------------------- */
@@ -330,7 +292,7 @@ static kq_status start_shard(kq_safetensors_writer *w, size_t shard, size_t begi
         w->single = (kq_output){0};
     }
     w->n_outputs = shard + 1;
-    text t = {.allocator = &w->allocator};
+    kq_text t = {.allocator = &w->allocator};
     add_header(w, &t, begin, end);
     uint64_t length = t.size, data = 0;
     if (end > begin) data = w->items[w->order[end - 1]].info.offset + w->items[w->order[end - 1]].info.bytes;
@@ -363,20 +325,20 @@ static kq_status write_index(kq_safetensors_writer *w, kq_error *err) {
     uint64_t total = 0;
     for (size_t i = 0; i < w->n_items; i++) total += w->items[i].info.bytes; /* plan has added them up */
     kq_sort_indices(w->order, w->n_items, index_before, w->items);
-    text t = {.allocator = &w->allocator};
-    add_text(&t, "{\n  \"metadata\": {\n    \"total_size\": ");
-    add_u64(&t, total);
-    add_text(&t, "\n  },\n  \"weight_map\": {");
+    kq_text t = {.allocator = &w->allocator};
+    kq_text_put(&t, "{\n  \"metadata\": {\n    \"total_size\": ");
+    kq_text_u64(&t, total);
+    kq_text_put(&t, "\n  },\n  \"weight_map\": {");
     for (size_t i = 0; i < w->n_items; i++) {
         const kq_safetensors_tensor *info = &w->items[w->order[i]].info;
-        add_text(&t, i ? ",\n    " : "\n    ");
-        add_string(&t, info->name.data);
-        add_text(&t, ": ");
+        kq_text_put(&t, i ? ",\n    " : "\n    ");
+        put_string(&t, info->name.data);
+        kq_text_put(&t, ": ");
         char name[PATH_MAX];
         shard_path(w, info->shard, name, sizeof name);
-        add_string(&t, file_name(name));
+        put_string(&t, file_name(name));
     }
-    add_text(&t, "\n  }\n}\n");
+    kq_text_put(&t, "\n  }\n}\n");
     kq_status status = t.failed ? kq_fail_memory(err, t.size, "an index") : kq_output_reserve(o, t.size, err);
     if (!status) {
         (void)kq_output_write(o, t.data, t.size);
