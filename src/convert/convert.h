@@ -36,5 +36,8 @@ kq_status kq_hf_json(json_t **out, kq_hf_config *c, const char *name, kq_error *
 
 /* Adds tokenizer.ggml.* and tokenizer.chat_template, from tokenizer.json and its companions. */
 kq_status kq_vocabulary_read(kq_metadata *out, kq_hf_config *c, kq_error *err);
+/* vocabulary_write.c: writes tokenizer.json, tokenizer_config.json, chat_template.jinja and, where scores rule, tokenizer.model into a folder;
+ * nothing when g has no vocabulary. KQ_E_UNSUPPORTED: one that those files cannot express. */
+kq_status kq_vocabulary_write(const kq_gguf *g, const char *folder, const kq_allocator *a, kq_error *err);
 
 #endif

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Finds the value of tokenizer.ggml.pre for a byte-level vocabulary. tokenizer.json holds patterns, GGUF a name. llama.cpp's converter
- * encodes a fixed text with the model's own tokenizer and looks the hash of the ids up; so do we, with each of our pre-tokenizers in turn: the
- * one under whose name the hash of its own ids stands is the model's. A vocabulary that no table knows (a model of one's own) has the
- * pre-tokenizer whose patterns are exactly those that tokenizer.json has. Otherwise there is none: never a guess. */
+ * encodes a fixed text with the model's own tokenizer and looks the hash of the ids up. We have our own pre-tokenizers to do it with:
+ *   - where one has exactly the patterns of tokenizer.json, its ids are the model's. Of the names that stand for these patterns the hash says
+ *     which; for a vocabulary that no table knows (a model of one's own) it is the first;
+ *   - where none has, each is tried in turn: the one under whose name the hash of its own ids stands is the model's.
+ * Otherwise there is none: never a guess. */
 #include "convert/vocabulary.h"
 #include "text/text.h"
 
@@ -107,22 +109,26 @@ static void hash_ids(const frame *f, const int32_t *ids, size_t n, char hex[65])
     kq_hex(hash, sizeof hash, hex);
 }
 
+static kq_status try_row(const char **pre, kq_tokenizer *t, const frame frames[2], const kq_pretokenizer *row, kq_error *err) {
+    int32_t ids[MAX_IDS];
+    char hex[65];
+    size_t n = 0;
+    KQ_TRY(kq_tokenizer_set_pre(t, row, err));
+    KQ_TRY(kq_tokenizer_encode(t, check_text, sizeof check_text - 1, KQ_ENCODE_SPECIAL, ids, MAX_IDS, &n, err));
+    for (size_t f = 0; f < 2 && !*pre && n <= MAX_IDS; f++) {
+        hash_ids(&frames[f], ids, n, hex);
+        *pre = look_up(hex, row);
+    }
+    return KQ_OK;
+}
+
 /* Tries every way to cut and to merge. */
-static kq_status find_by_hash(const char **pre, kq_tokenizer *t, const frame frames[2], kq_error *err) {
-    *pre = NULL;
+static kq_status try_all(const char **pre, kq_tokenizer *t, const frame frames[2], kq_error *err) {
     const kq_pretokenizer *row, *earlier;
     for (size_t i = 0; !*pre && (row = kq_pretokenizer_at(i)); i++) {
-        size_t k = 0, n = 0;
+        size_t k = 0;
         while ((earlier = kq_pretokenizer_at(k)) != row && !alike(earlier, row)) k++;
-        if (k < i || row->flags & KQ_PRE_RAW) continue;
-        int32_t ids[MAX_IDS];
-        char hex[65];
-        KQ_TRY(kq_tokenizer_set_pre(t, row, err));
-        KQ_TRY(kq_tokenizer_encode(t, check_text, sizeof check_text - 1, KQ_ENCODE_SPECIAL, ids, MAX_IDS, &n, err));
-        for (size_t f = 0; f < 2 && !*pre && n <= MAX_IDS; f++) {
-            hash_ids(&frames[f], ids, n, hex);
-            *pre = look_up(hex, row);
-        }
+        if (k == i && !(row->flags & KQ_PRE_RAW)) KQ_TRY(try_row(pre, t, frames, row, err));
     }
     return KQ_OK;
 }
@@ -239,19 +245,21 @@ static bool is_written(const char *name) {
     return false;
 }
 
-/* The first name with these patterns, of those that the converter writes; one whose rule for spaces is the configuration's, if there is. */
+/* The first name with these patterns: one that the converter writes before others, and of those one whose rule for spaces is the
+ * configuration's. */
 static const kq_pretokenizer *find_by_patterns(const kq_tokenizer_json *j, const kq_hf_config *c) {
     stages s = {0};
     const json_t *clean = json_object_get(c->tokenizer, "clean_up_tokenization_spaces");
-    const kq_pretokenizer *best = NULL;
+    const kq_pretokenizer *best = NULL, *row;
+    int best_fit = 0;
     if (!j->pre_tokenizer || !kq_json_steps(j->pre_tokenizer, read_stage, &s) || !s.bytes) return NULL;
     if (j->normalizer && !kq_json_steps(j->normalizer, harmless_normalizer, NULL)) return NULL;
-    const kq_pretokenizer *row;
     for (size_t i = 0; (row = kq_pretokenizer_at(i)); i++) {
-        if (row->flags & (KQ_PRE_RAW | KQ_PRE_ADD_SEP) || !(row->flags & KQ_PRE_IGNORE_MERGES) != !j->ignore_merges) continue;
-        if (!is_written(row->name) || !has_form(row, &s)) continue;
-        if (!best) best = row;
-        if (!json_is_boolean(clean) || !(row->flags & KQ_PRE_NO_CLEAN) == json_is_true(clean)) return row;
+        if (row->flags & (KQ_PRE_RAW | KQ_PRE_ADD_SEP) || !(row->flags & KQ_PRE_IGNORE_MERGES) != !j->ignore_merges || !has_form(row, &s)) continue;
+        bool spaces = !json_is_boolean(clean) || !(row->flags & KQ_PRE_NO_CLEAN) == json_is_true(clean);
+        int fit = 1 + 2 * is_written(row->name) + spaces;
+        if (fit > best_fit) best = row;
+        best_fit = KQ_MAX(best_fit, fit);
     }
     return best;
 }
@@ -270,14 +278,14 @@ kq_status kq_pre_tokenizer_find(kq_metadata *m, const kq_tokenizer_json *j, cons
     if (j->post_processor) (void)kq_json_steps(j->post_processor, frame_step, &frames[0]);
     KQ_TRY(frame_flags(&frames[1], &view, err));
     KQ_TRY(kq_tokenizer_open(&t, &view, &o, err));
-    kq_status status = find_by_hash(&pre, t, frames, err);
+    const kq_pretokenizer *row = find_by_patterns(j, c);
+    kq_status status = row ? try_row(&pre, t, frames, row, err) : try_all(&pre, t, frames, err);
     kq_tokenizer_close(t);
     if (status) return status;
     if (pre) return kq_metadata_string(m, key, pre, err);
-    const kq_pretokenizer *row = find_by_patterns(j, c);
     if (!row) {
         return kq_fail_at(err, KQ_E_UNSUPPORTED, j->path, KQ_NO_OFFSET,
-                          "its pre-tokenizer is unknown: neither its ids of the check text nor its patterns are in our table");
+                          "its pre-tokenizer is unknown: neither its patterns nor its ids of the check text are in our tables");
     }
     if (row->flags & KQ_PRE_ADD_BOS && !kq_metadata_find(m, add_bos)) KQ_TRY(kq_metadata_bool(m, add_bos, false, err));
     return kq_metadata_string(m, key, row->name, err);

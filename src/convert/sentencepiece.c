@@ -122,3 +122,71 @@ kq_status kq_sentencepiece_read(kq_tokens *v, kq_hf_config *c, bool *found, kq_e
     kq_map_close(&map);
     return status;
 }
+
+/* ---- writing -------------------------------------------------------------------------------------------------------- */
+
+static size_t put_varint(uint8_t *out, uint64_t value) {
+    size_t n = 0;
+    for (; value >= 0x80; value >>= 7) out[n++] = (uint8_t)(value | 0x80);
+    out[n++] = (uint8_t)value;
+    return n;
+}
+
+static void add_varint(kq_text *out, uint64_t value) {
+    uint8_t bytes[10];
+    kq_text_add(out, bytes, put_varint(bytes, value));
+}
+
+static void add_number(kq_text *out, uint64_t number, uint64_t value) {
+    add_varint(out, number << 3 | FORM_VARINT);
+    add_varint(out, value);
+}
+
+static void add_bytes(kq_text *out, uint64_t number, const void *data, size_t size) {
+    add_varint(out, number << 3 | FORM_BYTES);
+    add_varint(out, size);
+    kq_text_add(out, data, size);
+}
+
+static void add_piece(kq_text *out, kq_text *piece, kq_string text, float score, int32_t type) {
+    piece->size = 0;
+    add_bytes(piece, 1, text.data, text.size);
+    add_varint(piece, 2 << 3 | FORM_4);
+    kq_text_add(piece, &score, 4);
+    if (type != KQ_TYPE_NORMAL) add_number(piece, 3, (uint64_t)type);
+    add_bytes(out, 1, piece->data, piece->size);
+}
+
+/* A negative id, which stands for none, is a varint of 64 bits. */
+static void add_id(kq_text *out, uint64_t number, const kq_tokens *v, int32_t id) {
+    add_number(out, number, id >= 0 && (size_t)id < v->n ? (uint64_t)id : UINT64_MAX);
+}
+
+kq_status kq_sentencepiece_write(const kq_tokens *v, const kq_tokenizer *t, const char *path, kq_error *err) {
+    kq_text out = {.allocator = &v->allocator}, part = {.allocator = &v->allocator};
+    int32_t unk = -1;
+    for (size_t id = 0; id < v->n; id++) {
+        if (unk < 0 && v->type[id] == KQ_TYPE_UNKNOWN) unk = (int32_t)id;
+        add_piece(&out, &part, v->text[id], v->score[id], v->type[id]);
+    }
+    part.size = 0; /* TrainerSpec: model_type, vocab_size, byte_fallback, unk_id, bos_id, eos_id, pad_id */
+    add_number(&part, 3, 2);
+    add_number(&part, 4, v->n);
+    add_number(&part, 35, 1);
+    add_id(&part, 40, v, unk);
+    add_id(&part, 41, v, kq_tokenizer_bos(t));
+    add_id(&part, 42, v, kq_tokenizer_eos(t));
+    add_id(&part, 43, v, -1);
+    add_bytes(&out, 2, part.data, part.size);
+    part.size = 0; /* NormalizerSpec: name, add_dummy_prefix, remove_extra_whitespaces, escape_whitespaces */
+    add_bytes(&part, 1, "identity", 8);
+    add_number(&part, 3, t->add_space_prefix);
+    add_number(&part, 4, 0);
+    add_number(&part, 5, 1);
+    add_bytes(&out, 3, part.data, part.size);
+    out.failed = out.failed || part.failed;
+    kq_status status = kq_text_write(&out, path, err);
+    kq_free(&v->allocator, out.data);
+    kq_free(&v->allocator, part.data);
+    return status;
+}

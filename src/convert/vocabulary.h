@@ -82,6 +82,8 @@ bool kq_json_steps(const json_t *steps, bool (*each)(void *ctx, const char *type
 /* Reads tokenizer.model; *found is false when there is no such file. Texts lie in v's arena. */
 kq_status kq_sentencepiece_read(kq_tokens *v, kq_hf_config *c, bool *found, kq_error *err);
 kq_status kq_sentencepiece_parse(kq_tokens *v, const void *data, uint64_t size, const char *path, kq_error *err);
+/* Pieces, the ids of roles and the rule for the space in front. Texts are any bytes. */
+kq_status kq_sentencepiece_write(const kq_tokens *v, const kq_tokenizer *t, const char *path, kq_error *err);
 
 /* ---- special_vocab.c -------------------------------------------------------------------------------------------------- */
 
