@@ -6,6 +6,7 @@
 #include <kquant/convert.h>
 #include <kquant/core.h>
 #include <kquant/file.h>
+#include <kquant/measure.h>
 #include <kquant/model.h>
 #include <kquant/ops.h>
 #include <kquant/text.h>

@@ -81,7 +81,7 @@ typedef struct cli_command {
 } cli_command;
 
 /* Each in its cmd_NAME.c. */
-extern const cli_command cli_run, cli_inspect, cli_tokenize, cli_logits, cli_doctor, cli_version, cli_help, cli_completion;
+extern const cli_command cli_run, cli_inspect, cli_perplexity, cli_tokenize, cli_logits, cli_doctor, cli_version, cli_help, cli_completion;
 /* All of them in the order of the help, NULL-terminated (main.c). */
 extern const cli_command *const cli_commands[];
 /* -h, which every command has (options.c). */
