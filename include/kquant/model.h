@@ -34,7 +34,8 @@ typedef struct kq_model_info {
     uint64_t state_bytes_per_token; /* of the KV cache in f16 */
 } kq_model_info;
 
-/* KQ_E_IO, KQ_E_FORMAT, KQ_E_LIMIT, KQ_E_MODEL, KQ_E_UNSUPPORTED, KQ_E_PROGRAM, KQ_E_MEMORY, KQ_E_CANCELLED. options may be NULL. */
+/* `path` is whatever kq_source_open (convert.h) takes: a GGUF, or a folder. Tensors of a folder that must be made are made in memory.
+ * KQ_E_IO, KQ_E_FORMAT, KQ_E_LIMIT, KQ_E_MODEL, KQ_E_UNSUPPORTED, KQ_E_PROGRAM, KQ_E_MEMORY, KQ_E_CANCELLED. options may be NULL. */
 KQ_API KQ_MUST_CHECK kq_status kq_model_open(kq_model **out, const char *path, const kq_model_options *options, kq_error *err);
 KQ_API void kq_model_close(kq_model *m); /* after its sessions */
 KQ_API kq_model_info kq_model_describe(const kq_model *m);

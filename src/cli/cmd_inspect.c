@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* kquant inspect: what is in a GGUF file. Needs neither a known architecture nor a known tokenizer. */
+/* kquant inspect: what is in a GGUF file, or in a folder. Of a file it needs neither a known architecture nor a known tokenizer. */
 #include "cli/cli.h"
 
 #include <stdlib.h>
@@ -137,7 +137,8 @@ static void json_tensors(cli_json *j, const kq_gguf *g) {
         cli_json_u64(j, "bytes", t->bytes);
         cli_json_f64(j, "bits_per_weight", bits_per_weight(t->bytes, t->weights));
         cli_json_u64(j, "part", t->part);
-        cli_json_u64(j, "offset", t->offset);
+        if (t->offset != KQ_NO_OFFSET) cli_json_u64(j, "offset", t->offset);
+        else cli_json_null(j, "offset");
         cli_json_end(j, '}');
     }
     cli_json_end(j, ']');
@@ -169,7 +170,9 @@ static void print_json(const kq_gguf *g, const summary *s, const values *v) {
     cli_json_object(&j, NULL);
     cli_json_string(&j, "file", kq_gguf_path(g));
     if (all) {
-        cli_json_u64(&j, "gguf_version", kq_gguf_version(g));
+        cli_json_string(&j, "form", kq_source_form(g));
+        if (kq_gguf_version(g)) cli_json_u64(&j, "gguf_version", kq_gguf_version(g));
+        else cli_json_null(&j, "gguf_version");
         cli_json_u64(&j, "parts", kq_gguf_parts(g));
         cli_json_u64(&j, "file_bytes", kq_gguf_file_bytes(g));
         cli_json_u64(&j, "alignment", kq_gguf_alignment(g));
@@ -234,8 +237,11 @@ static void print_shape(const kq_gguf *g, int width) {
 static void print_summary(const kq_gguf *g, const summary *s, int width) {
     const char *path = kq_gguf_path(g);
     print_text("file", path, strlen(path), width);
-    printf("%-15sGGUF %u, %s in %u file%s\n", "format", kq_gguf_version(g), cli_bytes(kq_gguf_file_bytes(g)).text, kq_gguf_parts(g),
-           kq_gguf_parts(g) == 1 ? "" : "s");
+    char format[64];
+    bool gguf = kq_gguf_version(g) != 0, checkpoint = strcmp(kq_source_form(g), "mlx-kquant") == 0;
+    snprintf(format, sizeof format, "GGUF %u", kq_gguf_version(g));
+    printf("%-15s%s, %s in %u file%s\n", "format", gguf ? format : checkpoint ? "mlx-kquant checkpoint" : "Hugging Face folder",
+           cli_bytes(kq_gguf_file_bytes(g)).text, kq_gguf_parts(g), kq_gguf_parts(g) == 1 ? "" : "s");
     print_key("architecture", g, "general.architecture", width);
     print_key("name", g, "general.name", width);
     print_shape(g, width);
@@ -368,7 +374,9 @@ static int run(const void *given) {
     cli_signals_file(path);
     kq_gguf *g;
     kq_error e;
-    if (kq_gguf_open(&g, path, NULL, &e)) return cli_fail_kq(path, &e);
+    kq_source_options lazy = KQ_OPTIONS_INIT(kq_source_options);
+    lazy.lazy = true;
+    if (kq_source_open(&g, path, &lazy, &e)) return cli_fail_kq(path, &e);
     summary s;
     summarize(g, &s);
     if (v->json) {
@@ -384,11 +392,12 @@ const cli_command cli_inspect = {
     .name = "inspect",
     .aliases = "show info",
     .usage = "FILE [--json] [--tensors] [--metadata]",
-    .summary = "Show what is in a GGUF file",
+    .summary = "Show what is in a model: a GGUF file, or a folder",
     .description =
-        "Shows the architecture, size and bits per weight of a GGUF file, how much of it each type takes, its metadata and its tensors.\n"
-        "Of a split file any part may be given; the others are found.",
-    .examples = "kquant inspect model.gguf\nkquant inspect model.gguf --json | jq .bits_per_weight",
+        "Shows the architecture, size and bits per weight of a model, how much of it each type takes, its metadata and its tensors.\n"
+        "Of a split file any part may be given; the others are found. A folder of Hugging Face, or a checkpoint of mlx-kquant, is shown as\n"
+        "the GGUF that it would become.",
+    .examples = "kquant inspect model.gguf\nkquant inspect ./Qwen3-0.6B\nkquant inspect model.gguf --json | jq .bits_per_weight",
     .options = options,
     .n_options = CLI_COUNT(options),
     .values_size = sizeof(values),

@@ -52,7 +52,9 @@ static int tokenize(const values *v, const char *path, const char *text, size_t 
     kq_gguf *g;
     kq_tokenizer *t;
     kq_error e;
-    if (kq_gguf_open(&g, path, NULL, &e)) return cli_fail_kq(path, &e);
+    kq_source_options lazy = KQ_OPTIONS_INIT(kq_source_options);
+    lazy.lazy = true;
+    if (kq_source_open(&g, path, &lazy, &e)) return cli_fail_kq(path, &e);
     kq_status status = kq_tokenizer_open(&t, g, NULL, &e);
     kq_gguf_close(g);
     if (status) return cli_fail_kq(path, &e);

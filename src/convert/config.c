@@ -3,6 +3,8 @@
 #include "convert/convert.h"
 
 #include <errno.h>
+#include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -71,4 +73,67 @@ void kq_hf_config_close(kq_hf_config *c) {
     json_decref(c->generation);
     kq_arena_free(&c->arena);
     *c = (kq_hf_config){0};
+}
+
+/* ---- fields -------------------------------------------------------------------------------------------------------- */
+
+static kq_status fail_in(kq_hf_config *c, const json_t *object, kq_status status, kq_error *err, const char *text) {
+    bool generation = object && object == c->generation, tokenizer = object && object == c->tokenizer;
+    const char *path = kq_hf_path(c, generation ? "generation_config.json" : tokenizer ? "tokenizer_config.json" : "config.json");
+    return kq_fail_at(err, status, path ? path : c->folder, KQ_NO_OFFSET, "%s", text);
+}
+
+kq_status kq_hf_fail(kq_hf_config *c, kq_status status, kq_error *err, const char *format, ...) {
+    char text[sizeof err->text];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    return fail_in(c, c->root, status, err, text);
+}
+
+/* "hidden_size is 'x', must be an integer" */
+static kq_status mistyped(kq_hf_config *c, const json_t *object, const json_t *value, const char *field, const char *must, kq_error *err) {
+    char text[48] = "an object or a list";
+    if (json_is_boolean(value)) snprintf(text, sizeof text, "%s", json_is_true(value) ? "true" : "false");
+    if (json_is_number(value)) snprintf(text, sizeof text, "%.17g", json_number_value(value));
+    if (json_is_string(value)) snprintf(text, sizeof text, "'%s'", kq_show(json_string_value(value), json_string_length(value)).text);
+    char sentence[sizeof err->text];
+    snprintf(sentence, sizeof sentence, "%s is %s, must be %s", field, text, must);
+    return fail_in(c, object, KQ_E_MODEL, err, sentence);
+}
+
+kq_status kq_hf_u64(kq_hf_config *c, const json_t *object, const char *field, uint64_t min, uint64_t max, uint64_t *out, bool *found,
+                    kq_error *err) {
+    const json_t *value = json_object_get(object, field);
+    bool there = value && !json_is_null(value);
+    if (found) *found = there;
+    if (!there) return KQ_OK;
+    uint64_t n = 0;
+    if (!json_is_integer(value)) return mistyped(c, object, value, field, "an integer", err);
+    if (!kq_json_u64(value, &n) || n < min || n > max) {
+        char text[sizeof err->text];
+        snprintf(text, sizeof text, "%s is %lld, must be %llu to %llu", field, (long long)json_integer_value(value), (unsigned long long)min,
+                 (unsigned long long)max);
+        return fail_in(c, object, KQ_E_MODEL, err, text);
+    }
+    *out = n;
+    return KQ_OK;
+}
+
+kq_status kq_hf_f64(kq_hf_config *c, const json_t *object, const char *field, double min, double max, double *out, bool *found,
+                    kq_error *err) {
+    const json_t *value = json_object_get(object, field);
+    bool there = value && !json_is_null(value);
+    if (found) *found = there;
+    if (!there) return KQ_OK;
+    if (!json_is_number(value)) return mistyped(c, object, value, field, "a number", err);
+    double n = json_number_value(value);
+    if (!isfinite(n) || n < min || n > max) {
+        char text[sizeof err->text];
+        snprintf(text, sizeof text, "%s is %g, must be %g to %g", field, n, min, max);
+        return fail_in(c, object, KQ_E_MODEL, err, text);
+    }
+    *out = n;
+    return KQ_OK;
 }

@@ -7,6 +7,8 @@
 #include "arch/arch.h"
 #include "file/file.h"
 
+#include <kquant/convert.h>
+
 static bool cancelled(const kq_model_options *o, double done) { return o->progress && !o->progress(o->progress_ctx, done); }
 
 /* general.name as a C string that lives as long as the model. */
@@ -131,10 +133,11 @@ kq_status kq_model_open(kq_model **out, const char *path, const kq_model_options
     kq_model_options o;
     kq_options_read(&o, sizeof o, options);
     if (cancelled(&o, 0.0)) return kq_fail(err, KQ_E_CANCELLED, "loading was stopped");
-    kq_gguf_options file_options = KQ_OPTIONS_INIT(kq_gguf_options);
-    file_options.allocator = o.allocator;
+    kq_source_options source = KQ_OPTIONS_INIT(kq_source_options);
+    source.allocator = o.allocator;
+    source.no_vocabulary = o.no_tokenizer;
     kq_gguf *file;
-    KQ_TRY(kq_gguf_open(&file, path, &file_options, err));
+    KQ_TRY(kq_source_open(&file, path, &source, err));
     return kq_model_open_file(out, file, &o, err);
 }
 
