@@ -522,7 +522,8 @@ kq_status kq_folder_open(kq_gguf **out, const char *path, const kq_source_option
         return status;
     }
     const kq_gguf_owner owner = {.object = f, .read = folder_read, .is_file = folder_is_file, .close = folder_close,
-                                 .form = f->per_tensor ? "mlx-kquant" : "huggingface", .file_bytes = kq_safetensors_file_bytes(f->files), .n_files = (uint32_t)kq_safetensors_n_shards(f->files)};
+                                 .form = f->per_tensor ? "mlx-kquant" : "huggingface", .file_bytes = kq_safetensors_file_bytes(f->files),
+                                 .n_files = (uint32_t)kq_safetensors_n_shards(f->files)};
     status = kq_gguf_assemble(out, path, &f->metadata, f->tensors, f->n_tensors, &owner, &a, err);
     if (!status) folder_settle(f);
     return status;
