@@ -58,7 +58,11 @@ kq_status kq_hf_config_open(kq_hf_config *c, const char *folder, const kq_alloca
     kq_arena_init(&c->arena, &c->allocator);
     c->folder = kq_arena_string(&c->arena, folder, strlen(folder));
     const char *path = c->folder ? kq_hf_path(c, "config.json") : NULL;
-    kq_status status = path ? read_object(&c->root, path, err) : kq_fail_memory(err, strlen(folder), "a path");
+    kq_status status = path ? KQ_OK : kq_fail_memory(err, strlen(folder), "a path");
+    if (!status && access(path, F_OK) && errno == ENOENT) {
+        status = kq_fail_at(err, KQ_E_IO, folder, KQ_NO_OFFSET, "is a directory without config.json, so it holds no model");
+    }
+    if (!status) status = read_object(&c->root, path, err);
     if (!status) status = find_text(c, err);
     if (!status) status = kq_hf_json(&c->tokenizer, c, "tokenizer_config.json", err);
     if (!status) status = kq_hf_json(&c->generation, c, "generation_config.json", err);

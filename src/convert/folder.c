@@ -506,6 +506,7 @@ static kq_status read_folder(folder *f, const char *path, const kq_source_option
     KQ_TRY(kq_metadata_init(&f->metadata, &f->allocator, f->err));
     KQ_TRY(read_quantization(f));
     KQ_TRY(kq_hf_keys(&f->metadata, &f->shape, &f->config, f->err));
+    if (!o->no_vocabulary) KQ_TRY(kq_vocabulary_read(&f->metadata, &f->config, f->err));
     return read_tensors(f, o->lazy);
 }
 

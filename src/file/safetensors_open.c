@@ -212,7 +212,7 @@ static kq_status open_folder(kq_safetensors *s, const char *path, kq_error *err)
     if (!has_several) return open_file(s, one, err);
     KQ_TRY(open_index(s, several, err));
     if (!has_one || kq_safetensors_is_file(s, one)) return KQ_OK; /* mlx-lm writes an index for a single file too */
-    return kq_fail_at(err, KQ_E_FORMAT, path, KQ_NO_OFFSET, "the folder holds %s, and %s, which does not name it: name one of them", single, index);
+    return kq_fail_at(err, KQ_E_FORMAT, path, KQ_NO_OFFSET, "the folder holds both %s and %s, which does not name it: name one of them", single, index);
 }
 
 static kq_status create(kq_safetensors **out, const kq_safetensors_options *options, kq_error *err) {
