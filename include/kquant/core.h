@@ -77,7 +77,9 @@ KQ_API const char *kq_status_name(kq_status status);
 /* ---- numeric modes ------------------------------------------------------------------------------------------------ */
 
 /* Of products with weights.
- * KQ_FAST: activations may be rounded to 8 bits per 32 for the matrix products; the summation order may depend on the kernel.
+ * KQ_FAST: in matrix products, batches of up to 16 rows may round activations to 8 bits per 32, and larger ones weights and activations to
+ * bf16; the summation order may depend on the kernel. A row's result does not depend on its neighbours in batches of up to 16, nor in
+ * larger ones, but the two differ (for a token of a mixture of experts, by how many tokens of its batch chose the same expert).
  * KQ_EXACT: float activations and one summation order: results are bit-identical for every batch size, thread count and
  * CPU variant. Neither depends on the number of threads. */
 typedef enum kq_mode { KQ_FAST = 0, KQ_EXACT = 1 } kq_mode;
@@ -123,6 +125,7 @@ enum {
     KQ_CPU_AVX512 = 1 << 1,     /* AVX-512 F, CD, BW, DQ, VL */
     KQ_CPU_AVX512ICL = 1 << 2,  /* the above with VNNI, VBMI, VBMI2, BITALG, VPOPCNTDQ and GFNI */
     KQ_CPU_AVX512BF16 = 1 << 3, /* AVX512ICL with BF16 */
+    KQ_CPU_AMX = 1 << 4,        /* AVX512BF16 with AMX's tiles of bf16, which Linux gives to a process that asks (kq_cpu_features does) */
     KQ_CPU_NEON = 1 << 8,
     KQ_CPU_DOTPROD = 1 << 9,
     KQ_CPU_I8MM = 1 << 10

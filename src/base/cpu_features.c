@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* CPU features as tiers, and the number of processors. */
-#define _GNU_SOURCE /* sched_getaffinity */
+#define _GNU_SOURCE /* sched_getaffinity, syscall */
 #include "base/base.h"
 
 #include <fcntl.h>
@@ -10,6 +10,7 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
 
 static uint64_t xcr0(void) {
     uint32_t low, high;
@@ -17,10 +18,13 @@ static uint64_t xcr0(void) {
     return (uint64_t)high << 32 | low;
 }
 
+/* AMX's registers are 8 KB of state, which Linux keeps for a process only when asked: ARCH_REQ_XCOMP_PERM for XFEATURE_XTILEDATA. */
+static bool tiles_permitted(void) { return syscall(SYS_arch_prctl, 0x1023, 18) == 0; }
+
 static bool has(uint32_t reg, uint32_t bits) { return (reg & bits) == bits; }
 
 uint32_t kq_cpu_features(void) {
-    uint32_t a, b, c, d, b7 = 0, c7 = 0, a71 = 0;
+    uint32_t a, b, c, d, b7 = 0, c7 = 0, d7 = 0, a71 = 0;
     if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
     uint32_t c1 = c;
     if (!has(c1, bit_OSXSAVE | bit_AVX | bit_FMA | bit_F16C)) return 0;
@@ -31,6 +35,7 @@ uint32_t kq_cpu_features(void) {
         max_sub = a;
         b7 = b;
         c7 = c;
+        d7 = d;
     }
     if (max_sub >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) a71 = a;
     uint32_t features = 0;
@@ -40,7 +45,11 @@ uint32_t kq_cpu_features(void) {
         features |= KQ_CPU_AVX512;
         if (has(c7, bit_AVX512VNNI | bit_AVX512VBMI | bit_AVX512VBMI2 | bit_AVX512BITALG | bit_AVX512VPOPCNTDQ | bit_GFNI)) {
             features |= KQ_CPU_AVX512ICL;
-            if (has(a71, 1u << 5)) features |= KQ_CPU_AVX512BF16;
+            if (has(a71, 1u << 5)) {
+                features |= KQ_CPU_AVX512BF16;
+                /* AMX-BF16, AMX-TILE; the tiles' configuration and data */
+                if (has(d7, 1u << 22 | 1u << 24) && (os & 0x60000) == 0x60000 && tiles_permitted()) features |= KQ_CPU_AMX;
+            }
         }
     }
     return features;
@@ -65,6 +74,7 @@ const char *kq_cpu_feature_name(uint32_t feature) {
     case KQ_CPU_AVX512: return "avx512";
     case KQ_CPU_AVX512ICL: return "avx512icl";
     case KQ_CPU_AVX512BF16: return "avx512bf16";
+    case KQ_CPU_AMX: return "amx";
     case KQ_CPU_NEON: return "neon";
     case KQ_CPU_DOTPROD: return "dotprod";
     case KQ_CPU_I8MM: return "i8mm";

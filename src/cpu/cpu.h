@@ -14,9 +14,9 @@
 
 /* y[j][n] = sum_k w[n][k] * x[j][k] (+ bias[n]) for w [n_rows, n_cols] in a codec, x [m, n_cols] and y [m, n_rows] in f32, with
  * row pitches ldx and ldy in floats. Any size may be 0. x and y must not overlap.
- * Exact: float activations, the one order of kernels.h. Fast: int8 activations where the codec has kernels for them, and the
- * exact product where it has none. Either way a result depends on its weight row and its activation row alone: not on m, the
- * pool or the tiles. */
+ * Exact: float activations, the one order of kernels.h. Fast, up to 16 activation rows: int8 activations where the codec has kernels
+ * for them, and the exact product where it has none; above, tiles (kernels.h). In each of the three a result depends on its weight row
+ * and its activation row alone: not on m, the pool or the cut. */
 typedef struct kq_matmul_args {
     uint32_t codec;
     const void *w;
@@ -35,8 +35,8 @@ void kq_matmul_run(const kq_cpu_table *table, kq_pool *pool, const kq_matmul_arg
 
 /* y[t][u] = w[idx[t][u]] x[t][v], v = u, or 0 where x has one row a token: experts' matrices w [n_experts, n_rows, n_cols], one
  * after another, x [n_tokens, n_x, n_cols] with n_x = 1 or n_used, idx [n_tokens, n_used], y [n_tokens, n_used, n_rows], all dense.
- * Pairs are grouped by expert, so that the bytes of each touched expert are read once for KQ_ROWSM pairs, and those of the others never.
- * A pair whose index is no expert gives NaN. The same bits as kq_matmul_run pair by pair. */
+ * Pairs are grouped by expert, so that the bytes of each touched expert are read from memory once, and those of the others never.
+ * A pair whose index is no expert gives NaN. The same bits as kq_matmul_run gives for m = the pairs of its expert. */
 typedef struct kq_gather_args {
     uint32_t codec;
     const void *w;

@@ -56,6 +56,23 @@ enum { KQ_ROWSM = 8 };
 typedef void kq_rows1_fn(const void *w, size_t row_bytes, size_t n_rows, size_t n_blocks, const kq_act8 *x, float *y);
 typedef void kq_rowsm_fn(const void *w, size_t row_bytes, size_t n_rows, size_t n_blocks, const kq_act8 *const *x, float *const *y, size_t m);
 
+/* Tiles, for many activation rows: weights are decoded once into a panel, rows of floats or of bf16 in their own order, and activations
+ * are laid in strips of KQ_LANES rows, so that a register holds one weight of each. All four have the codec of panel and strips: KQ_F32, or
+ * KQ_BF16 on machines that multiply it. Lengths are multiples of KQ_TILE_STEP, padded with zeros.
+ * pack: a strip of m <= KQ_LANES activation rows: n floats each, then zeros; rows m .. are zeros. EXACTLY.
+ *     KQ_F32    out[k][lane] = x[lane][k]
+ *     KQ_BF16   out[k / 2][lane][k % 2] = x[lane][k], rounded to the nearest, ties to even; below 2^-126 it is a zero of its sign
+ * narrow: a row of weights to bf16, rounded likewise, then zeros. EXACTLY. (A row of floats is a panel's row as it is.)
+ * tile: sums[s][r][lane] += w[r] . x[s][lane] over n weights, strip s x_pitch bytes behind strip 0. A pair's sum is taken in an order that n
+ *     alone determines. Rows of w behind n_rows, up to a multiple of KQ_TILE_ROWS, may be read and their sums written. s < n_strips.
+ * unpack, codec f32: y[lane][r] = sums[r][lane] (+ bias[r]) for one strip of m rows. EXACTLY. */
+enum { KQ_LANES = 16, KQ_TILE_STEP = 32, KQ_TILE_ROWS = 48 };
+typedef void kq_pack_fn(const float *const *x, size_t m, size_t n, void *out);
+typedef void kq_narrow_fn(const float *w, size_t n, void *out);
+typedef void kq_tile_fn(const void *w, size_t w_pitch, size_t n_rows, const void *x, size_t x_pitch, size_t n_strips, size_t n,
+                        float *sums, size_t sums_pitch);
+typedef void kq_unpack_fn(const float *sums, size_t n_rows, size_t m, const float *bias, float *const *y);
+
 /* Attention. Keys and values are cache rows, f16 or f32 as the kernel's codec, `pitch` bytes from one position to the next; rows of
  * floats have pitches in floats. All three EXACTLY: one order of sums in both numeric modes, each operation rounded, never fused.
  * score: s[j][i] = scale * (q[j] . k[i]) for m queries and n keys of `width`, in the 16 lanes of exact and the tree of kq_exact_sum.
@@ -76,7 +93,7 @@ typedef void kq_gelu_fn(const float *a, const float *b, size_t n, float *y);
 
 /* Every operation once: its function type is kq_<op>_fn. */
 #define KQ_KERNEL_OPS(OP) \
-    OP(decode) OP(exact) OP(act8) OP(rows1) OP(rowsm) OP(score) OP(soften) OP(blend) OP(silu) OP(gelu)
+    OP(decode) OP(exact) OP(act8) OP(rows1) OP(rowsm) OP(pack) OP(narrow) OP(tile) OP(unpack) OP(score) OP(soften) OP(blend) OP(silu) OP(gelu)
 
 /* The kernels that are chosen for a set of features, by codec number: table->rows1[KQ_Q4_K]. A plain value: hold as many as you
  * like. NULL: no such kernel; decode has one for every codec that decodes, score and blend for KQ_F32 and KQ_F16, and those of

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The drivers of products: activations are brought into the kernels' format once, weight rows are cut into tiles for the pool, and
- * kernels are handed rows. How rows are cut depends on the sizes alone, and no result depends on how they are cut. */
-#include "cpu/cpu.h"
+ * kernels are handed rows. No result depends on how rows are cut. From TILES_FROM activation rows on, fast products are tiles.c's. */
+#include "cpu/tiles.h"
 
 enum {
     PIECE = 512,              /* weights of a row that are decoded at a time in the exact mode: 4 rows of them are 8 KB */
@@ -9,6 +9,7 @@ enum {
     TILE_MOST = 128 << 10,    /* bytes of weights in a tile: above, it would not stay in L2 for the next activation rows; */
     TILE_LEAST = 16 << 10,    /* bytes times activation rows: below, handing it out costs more than a few per cent of it; */
     TILES = 128,              /* and where neither limits, this many, so that many and uneven threads end together */
+    TILES_FROM = 17,          /* activation rows: fewer are quicker row by row, and give what each gives alone */
     SERIAL_FLOATS = 16 << 10  /* activations that one thread brings into their format sooner than a pool wakes */
 };
 
@@ -159,12 +160,32 @@ static void matmul_task(void *ctx, size_t i, size_t worker) {
 }
 
 bool kq_matmul_scratch(uint64_t m, uint64_t n_cols, int n_threads, uint64_t *bytes) {
-    (void)n_threads; /* no kernel wants any of its own */
-    return converted_bytes(m, n_cols, bytes);
+    uint64_t tiles = 0;
+    if (m >= TILES_FROM && !kq_tiles_scratch(m / KQ_LANES + 1, n_cols, n_threads, &tiles)) return false;
+    if (!converted_bytes(m, n_cols, bytes)) return false;
+    *bytes = KQ_MAX(*bytes, tiles);
+    return true;
+}
+
+static void matmul_tiles(const kq_cpu_table *table, kq_pool *pool, const kq_matmul_args *args, void *scratch) {
+    kq_tiles t;
+    kq_tiles_init(&t, table, pool, args->codec, args->n_rows, args->n_cols, args->row_bytes, args->bias, scratch);
+    for (size_t at = 0, m; at < args->m; at += m) {
+        m = kq_tiles_open(&t, args->w, args->m - at);
+        for (size_t j = 0; j < m; j++) {
+            t.x[t.opened + j] = args->x + (at + j) * args->ldx;
+            t.y[t.opened + j] = args->y + (at + j) * args->ldy;
+        }
+    }
+    kq_tiles_flush(&t);
 }
 
 void kq_matmul_run(const kq_cpu_table *table, kq_pool *pool, const kq_matmul_args *args, void *scratch) {
     if (!args->m || !args->n_rows) return;
+    if (!args->exact && args->m >= TILES_FROM && kq_tiles_can(table, args->codec)) {
+        matmul_tiles(table, pool, args, scratch);
+        return;
+    }
     matmul_job job = {.args = args};
     matrix_init(&job.a, table, args->codec, args->w, args->n_rows, args->n_cols, args->row_bytes, args->m, args->exact);
     job.a.bias = args->bias;
@@ -184,23 +205,28 @@ typedef struct gather_job {
     const kq_act8 *acts;
     const uint64_t *pairs;   /* by expert */
     const uint64_t *ends;    /* of each expert's pairs; the first's begin at 0 */
-    const uint64_t *touched; /* experts that have pairs */
+    const uint64_t *few;     /* experts that are done row by row */
+    const uint64_t *many;    /* experts that are done in tiles */
+    size_t n_few, n_many;
 } gather_job;
+
+static uint64_t pairs_begin(const gather_job *job, uint64_t expert) { return expert ? job->ends[expert - 1] : 0; }
+static uint64_t row_of_pair(const kq_gather_args *args, uint64_t pair) { return args->n_x == 1 ? pair / args->n_used : pair; }
 
 static void gather_task(void *ctx, size_t i, size_t worker) {
     const gather_job *job = ctx;
     const kq_gather_args *args = job->args;
     (void)worker;
     matrix a = job->a;
-    uint64_t expert = job->touched[i / a.n_tiles], end = job->ends[expert];
+    uint64_t expert = job->few[i / a.n_tiles], end = job->ends[expert];
     a.w += expert * args->expert_bytes;
     size_t row = kq_act8_blocks(a.n_cols);
     const void *x[GROUP];
     float *y[GROUP];
-    for (uint64_t at = expert ? job->ends[expert - 1] : 0; at < end; at += GROUP) {
+    for (uint64_t at = pairs_begin(job, expert); at < end; at += GROUP) {
         size_t m = KQ_MIN(end - at, GROUP);
         for (size_t j = 0; j < m; j++) {
-            uint64_t pair = job->pairs[at + j], from = args->n_x == 1 ? pair / args->n_used : pair;
+            uint64_t pair = job->pairs[at + j], from = row_of_pair(args, pair);
             x[j] = job->acts ? (const void *)(job->acts + from * row) : (const void *)(args->x + from * a.n_cols);
             y[j] = args->y + pair * a.n_rows;
         }
@@ -210,15 +236,37 @@ static void gather_task(void *ctx, size_t i, size_t worker) {
 
 bool kq_gather_scratch(uint64_t n_experts, uint64_t n_tokens, uint64_t n_x, uint64_t n_used, uint64_t n_cols, int n_threads,
                        uint64_t *bytes) {
-    uint64_t rows, words, pairs;
-    (void)n_threads;
-    return kq_mul(n_tokens, n_x, &rows) && converted_bytes(rows, n_cols, bytes) && kq_mul(n_tokens, n_used, &pairs) &&
-           kq_mul(n_experts, 2, &words) && kq_add(words, pairs, &words) && kq_mul(words, sizeof(uint64_t), &words) &&
-           kq_add(*bytes, words, bytes);
+    uint64_t rows, words, pairs, tiles = 0;
+    if (!kq_mul(n_tokens, n_x, &rows) || !converted_bytes(rows, n_cols, bytes) || !kq_mul(n_tokens, n_used, &pairs) ||
+        !kq_mul(n_experts, 3, &words) || !kq_add(words, pairs, &words) || !kq_mul(words, sizeof(uint64_t), &words) ||
+        !kq_round_up(words, 64, &words)) {
+        return false;
+    }
+    if (pairs >= TILES_FROM && !kq_tiles_scratch(KQ_TILE_STRIPS, n_cols, n_threads, &tiles)) return false;
+    *bytes = KQ_MAX(*bytes, tiles);
+    return kq_add(*bytes, words, bytes);
 }
 
-/* Sorts the pairs; those of no expert get their NaN here. Returns how many experts are touched. */
-static size_t sort_pairs(const kq_gather_args *args, uint64_t *pairs, uint64_t *ends, uint64_t *touched) {
+static void gather_tiles(const gather_job *job, const kq_cpu_table *table, kq_pool *pool, void *scratch) {
+    const kq_gather_args *args = job->args;
+    kq_tiles t;
+    kq_tiles_init(&t, table, pool, args->codec, args->n_rows, args->n_cols, args->row_bytes, NULL, scratch);
+    for (size_t i = 0; i < job->n_many; i++) {
+        uint64_t expert = job->many[i], end = job->ends[expert];
+        for (uint64_t at = pairs_begin(job, expert), m; at < end; at += m) {
+            m = kq_tiles_open(&t, (const uint8_t *)args->w + expert * args->expert_bytes, end - at);
+            for (size_t j = 0; j < m; j++) {
+                t.x[t.opened + j] = args->x + row_of_pair(args, job->pairs[at + j]) * args->n_cols;
+                t.y[t.opened + j] = args->y + job->pairs[at + j] * args->n_rows;
+            }
+        }
+    }
+    kq_tiles_flush(&t);
+}
+
+/* Sorts the pairs; those of no expert get their NaN here. Experts of `tiles_from` pairs and more go to many, the other touched ones to few. */
+static void sort_pairs(gather_job *job, uint64_t tiles_from, uint64_t *pairs, uint64_t *ends, uint64_t *few, uint64_t *many) {
+    const kq_gather_args *args = job->args;
     uint64_t n_pairs = args->n_tokens * args->n_used;
     memset(ends, 0, args->n_experts * sizeof *ends);
     for (uint64_t p = 0; p < n_pairs; p++) {
@@ -228,34 +276,37 @@ static size_t sort_pairs(const kq_gather_args *args, uint64_t *pairs, uint64_t *
             for (uint64_t r = 0; r < args->n_rows; r++) args->y[p * args->n_rows + r] = kq_bits_to_f32(0x7fc00000u);
         }
     }
-    size_t n_touched = 0;
     uint64_t start = 0;
     for (uint64_t e = 0; e < args->n_experts; e++) { /* counts become beginnings, which filling moves to the ends */
         uint64_t count = ends[e];
         ends[e] = start;
         start += count;
-        if (count) touched[n_touched++] = e;
+        if (count >= tiles_from) many[job->n_many++] = e;
+        else if (count) few[job->n_few++] = e;
     }
     for (uint64_t p = 0; p < n_pairs; p++) {
         if (args->idx[p] >= 0 && (uint64_t)args->idx[p] < args->n_experts) pairs[ends[args->idx[p]]++] = p;
     }
-    return n_touched;
+    job->pairs = pairs;
+    job->ends = ends;
+    job->few = few;
+    job->many = many;
 }
 
 void kq_gather_run(const kq_cpu_table *table, kq_pool *pool, const kq_gather_args *args, void *scratch) {
     if (!args->n_tokens || !args->n_used || !args->n_rows) return;
     gather_job job = {.args = args};
     matrix_init(&job.a, table, args->codec, args->w, args->n_rows, args->n_cols, args->row_bytes, 1, args->exact);
-    uint64_t rows = args->n_tokens * args->n_x;
-    kq_act8 *acts = scratch;
-    uint64_t *touched = (uint64_t *)(acts + rows * kq_act8_blocks(args->n_cols)), *ends = touched + args->n_experts, *pairs = ends + args->n_experts;
-    job.touched = touched;
-    job.ends = ends;
-    job.pairs = pairs;
-    size_t n_touched = sort_pairs(args, pairs, ends, touched);
+    uint64_t n_pairs = args->n_tokens * args->n_used, rows = args->n_tokens * args->n_x, *words = scratch;
+    void *rest = words + (3 * args->n_experts + n_pairs + 7) / 8 * 8; /* whole cache lines of words */
+    bool tiles = !args->exact && kq_tiles_can(table, args->codec);
+    uint64_t *ends = words, *few = ends + args->n_experts, *many = few + args->n_experts, *pairs = many + args->n_experts;
+    sort_pairs(&job, tiles ? TILES_FROM : UINT64_MAX, pairs, ends, few, many);
+    if (job.n_many) gather_tiles(&job, table, pool, rest);
+    if (!job.n_few) return;
     if (job.a.act8) {
-        convert(&job.a, pool, args->x, rows, args->n_cols, acts);
-        job.acts = acts;
+        convert(&job.a, pool, args->x, rows, args->n_cols, rest);
+        job.acts = rest;
     }
-    kq_pool_run(pool, n_touched * job.a.n_tiles, gather_task, &job);
+    kq_pool_run(pool, job.n_few * job.a.n_tiles, gather_task, &job);
 }

@@ -26,9 +26,9 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static double median(double *values) {
-    qsort(values, RUNS, sizeof *values, by_value);
-    return values[RUNS / 2];
+double median(double *values, size_t n) {
+    qsort(values, n, sizeof *values, by_value);
+    return values[n / 2];
 }
 
 static volatile uint64_t sink;
@@ -133,6 +133,10 @@ static void pass(const kq_kernel *k, const kq_codec_info *c, const uint8_t *p, s
     case KQ_KERNEL_gelu:
         for (size_t r = 0; r < rows; r++) ((kq_silu_fn *)k->fn)((const float *)(const void *)(p + r * row_bytes), floats, COLS, results);
         break;
+    case KQ_KERNEL_pack:
+    case KQ_KERNEL_narrow:
+    case KQ_KERNEL_unpack:
+    case KQ_KERNEL_tile:
     case KQ_N_KERNEL_OPS: break;
     }
 }
@@ -163,7 +167,7 @@ static void bench_m(const kq_kernel *k, const kq_codec_info *c, size_t m) {
         far[run] = now() - start;
     }
     double near_bytes = (double)(cached_rows * row_bytes), far_bytes = (double)(rows * row_bytes), per_row = (double)(COLS * m);
-    double t = median(cached), u = median(far), best = median(roofs);
+    double t = median(cached, RUNS), u = median(far, RUNS), best = median(roofs, RUNS);
     printf("%-32s %2zu %12.1f %10.4f %12.1f %10.4f %6.0f %% of %.1f\n", k->name, m, near_bytes / t * 1e-9, t * 1e9 / ((double)cached_rows * per_row),
            far_bytes / u * 1e-9, u * 1e9 / ((double)rows * per_row), 100 * far_bytes / u * 1e-9 / best, best);
 }
@@ -171,6 +175,8 @@ static void bench_m(const kq_kernel *k, const kq_codec_info *c, size_t m) {
 void bench_kernel(const kq_kernel *k) {
     const kq_codec_info *c = kq_codec_describe(k->codec);
     case_name("%s: bench", k->name);
+    if (k->op == KQ_KERNEL_tile) bench_tile(k);
+    if (k->op == KQ_KERNEL_pack || k->op == KQ_KERNEL_narrow || k->op == KQ_KERNEL_unpack || k->op == KQ_KERNEL_tile) return;
     fill(c, memory_bytes);
     if (k->op == KQ_KERNEL_rowsm || k->op == KQ_KERNEL_exact || k->op == KQ_KERNEL_score || k->op == KQ_KERNEL_blend) {
         for (size_t m = k->op == KQ_KERNEL_rowsm ? 2 : 1; m <= KQ_ROWSM; m *= 2) bench_m(k, c, m);

@@ -346,6 +346,10 @@ void check_kernel(const kq_kernel *k) {
     case KQ_KERNEL_act8: check_act8(k); break;
     case KQ_KERNEL_rows1:
     case KQ_KERNEL_rowsm: check_rows(k); break;
+    case KQ_KERNEL_pack:
+    case KQ_KERNEL_narrow:
+    case KQ_KERNEL_tile:
+    case KQ_KERNEL_unpack: check_tiles(k); break;
     case KQ_KERNEL_score:
     case KQ_KERNEL_soften:
     case KQ_KERNEL_blend: check_attention(k); break;

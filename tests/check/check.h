@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* check: the test and bench program of the kernels (kernels.def). main.c runs the rows and reports, data.c makes buffers and
- * data, cases.c and attention.c hold the checks of each operation, bench.c the timing. */
+ * data, cases.c, attention.c and tiles.c hold the checks of each operation, bench.c the timing. */
 #ifndef KQ_TESTS_CHECK_H
 #define KQ_TESTS_CHECK_H
 
@@ -63,10 +63,13 @@ extern size_t n_cases;
 void check_kernel(const kq_kernel *k);
 void check_attention(const kq_kernel *k); /* score, soften, blend */
 void check_pointwise(const kq_kernel *k); /* silu, gelu */
+void check_tiles(const kq_kernel *k);     /* pack, narrow, tile, unpack */
 
 /* ---- bench ----------------------------------------------------------------------------------------------------------- */
 
 void bench_start(size_t megabytes);      /* prints the roofs */
 void bench_kernel(const kq_kernel *k);
+void bench_tile(const kq_kernel *k);
+double median(double *values, size_t n); /* sorts them */
 
 #endif

@@ -4,7 +4,7 @@
  *     check [--mask=MASK] [--function=GLOB] [--seed=N] [--require=VARIANT,...] [--list]
  *     check --bench[=MEGABYTES] [--mask=MASK] [--function=GLOB]
  *
- * MASK is none, avx2, avx512, avx512icl, all, or a number. GLOB is matched with names as --list prints them. The exit status is
+ * MASK is none, avx2, avx512, avx512icl, avx512bf16, all, or a number. GLOB is matched with names as --list prints them. The exit status is
  * 0 when everything that ran is right, something ran, and every required variant was among it; 1 otherwise; 2 for a wrong
  * option. A kernel that dies of a signal is named, and the next one is run. */
 #include "check.h"
@@ -96,6 +96,7 @@ static bool read_mask(const char *text, uint32_t *mask) {
                  {"avx2", KQ_CPU_AVX2},
                  {"avx512", KQ_CPU_AVX2 | KQ_CPU_AVX512},
                  {"avx512icl", KQ_CPU_AVX2 | KQ_CPU_AVX512 | KQ_CPU_AVX512ICL},
+                 {"avx512bf16", KQ_CPU_AVX2 | KQ_CPU_AVX512 | KQ_CPU_AVX512ICL | KQ_CPU_AVX512BF16},
                  {"all", KQ_CPU_ALL}};
     for (size_t i = 0; i < KQ_COUNT(names); i++) {
         if (strcmp(text, names[i].name)) continue;

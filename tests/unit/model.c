@@ -262,7 +262,8 @@ static void default_model(void **state) {
     kq_model_close(NULL);
 }
 
-/* Quantised weights: one result a mode, whatever the batches and threads; in the exact mode whatever the kernels too. */
+/* Quantised weights: one result a mode, whatever the batches and threads; in the exact mode whatever the kernels too. The fast mode has two: of
+ * batches up to 16 tokens, and of larger ones, whose products are tiles. */
 static void quantised_is_one_result(void **state) {
     (void)state;
     enum { TOKENS = 20, VOCABULARY = 8192 };
@@ -271,15 +272,14 @@ static void quantised_is_one_result(void **state) {
     if (kq_model_open(&m, KQ_SOURCE_DIR "/models/tale-q4_k_m.gguf", NULL, &err)) fail_msg("%s", err.text);
     int32_t tokens[TOKENS];
     for (int i = 0; i < TOKENS; i++) tokens[i] = (i * 7919 + 13) % VOCABULARY;
-    float *exact = NULL, *fast = NULL;
+    float *exact = NULL, *fast = NULL, *tiles = NULL;
     const golden_logits g = {.n = TOKENS, .n_vocab = VOCABULARY, .tokens = tokens};
     for (int k = 0; k < 4; k++) {
-        float **first = k & 1 ? &exact : &fast;
         for (uint32_t mask = 0; mask < (k & 1 ? 3u : 1u); mask++) { /* all kernels, the generic ones, AVX2 */
             kq_session *s = open_session(m, k & 1 ? KQ_EXACT : KQ_FAST, KQ_STATE_F16, k & 2 ? 2 : 1,
                                          mask == 0 ? 0 : mask == 1 ? 1u << 31 : KQ_CPU_AVX2);
             for (size_t split = 0; split <= TOKENS; split += split < 9 ? 9 : 11) {
-                float *logits = evaluate(s, &g, split);
+                float *logits = evaluate(s, &g, split), **first = k & 1 ? &exact : split == TOKENS ? &tiles : &fast;
                 if (!*first) *first = logits;
                 else {
                     assert_memory_equal(logits, *first, (size_t)TOKENS * VOCABULARY * sizeof *logits);
@@ -294,8 +294,13 @@ static void quantised_is_one_result(void **state) {
     /* int8 activations, 32 to a scale: the largest of 32 normal numbers is about 2.07 deviations, so rounding to its 127th adds a
      * relative variance of 2.07^2 / 127^2 / 12 = 2.2e-5. Activations are rounded four times a layer and once before the logits. */
     assert_true(error > 0 && error < (4 * 8 + 1) * 2.2e-5);
+    /* tiles round weights and activations to bf16 at most: each adds a relative variance of at most 2^-16 / 12 * 2 */
+    error = nmse(tiles, exact, (size_t)TOKENS * VOCABULARY);
+    printf("tale-q4_k_m      fast in one batch against exact: nmse %.2e\n", error);
+    assert_true(error < (4 * 8 + 1) * 2 * 0x1p-16 / 6);
     free(exact);
     free(fast);
+    free(tiles);
     kq_model_close(m);
 }
 
