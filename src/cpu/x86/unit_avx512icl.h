@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* What the AVX-512 kernels with VNNI, VBMI and GFNI share: taking bytes apart. Only files that are compiled for them include it. */
+#ifndef KQ_CPU_X86_UNIT_AVX512ICL_H
+#define KQ_CPU_X86_UNIT_AVX512ICL_H
+
+#include "codec/blocks.h"
+#include "codec/codebooks.h"
+#include "cpu/kernels.h"
+#include "cpu/x86/prefetch.h"
+
+#include <immintrin.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE __m128i load16(const void *p) { return _mm_loadu_si128((const __m128i *)p); }
+INLINE __m256i load32(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+INLINE __m512i load64(const void *p) { return _mm512_loadu_si512(p); }
+/* The same 16 or 32 bytes in every quarter, or in both halves. */
+INLINE __m512i twice(const void *p) { return _mm512_broadcast_i64x4(load32(p)); }
+
+/* GF(2) matrices, for vgf2p8affineqb: eight bytes, of which the last makes bit 0 of a result, as the parity of the source bits that it has. */
+#define LOW_NIBBLE 0x0102040800000000ll
+#define HIGH_NIBBLE 0x1020408000000000ll
+/* Two bits from 2 * run on, to bits 0 and 1; one bit, to bit `to`. */
+#define TWO_BITS(run) ((long long)(0x0102ull << 48 << 2 * (run)))
+#define ONE_BIT(bit, to) ((long long)(1ull << (bit) << (56 - 8 * (to))))
+/* Seven bits as they are, and their parity as the eighth: signs by parity. */
+#define SIGNS_BY_PARITY 0x010204081020407fll
+
+INLINE __m512i halves(long long low, long long high) { return _mm512_setr_epi64(low, low, low, low, high, high, high, high); }
+INLINE __m512i quarters(long long even, long long odd) { return _mm512_setr_epi64(even, even, odd, odd, even, even, odd, odd); }
+
+/* Split nibbles: 16 bytes at a and 16 at b are 32 codes each. The matrices are quarters(LOW_NIBBLE, HIGH_NIBBLE). */
+INLINE __m512i split_nibbles(const void *a, const void *b, __m512i matrices) {
+    __m512i qs = _mm512_mask_broadcast_i32x4(_mm512_broadcast_i32x4(load16(a)), 0xff00, load16(b));
+    return _mm512_gf2p8affine_epi64_epi8(qs, matrices, 0);
+}
+
+/* Sixteen levels, in every quarter, for vpshufb. */
+INLINE __m512i sixteen_levels(const int8_t *levels, int offset) {
+    return _mm512_add_epi8(_mm512_broadcast_i32x4(load16(levels)), _mm512_set1_epi8((char)offset));
+}
+
+/* Of sixteen lanes, those that scale the products of weights 64p .. 64p + 63: groups of 32 in eight lanes, or groups of 16 in four. */
+INLINE __m512i lanes_of_32(int p) { return _mm512_inserti64x4(_mm512_set1_epi32(2 * p), _mm256_set1_epi32(2 * p + 1), 1); }
+INLINE __m512i lanes_of_16(int p) {
+    return _mm512_add_epi32(_mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3), _mm512_set1_epi32(4 * p));
+}
+
+/* Two binary16 that lie side by side. */
+INLINE __m128 two_halves(const void *p) { return _mm_cvtph_ps(_mm_cvtsi32_si128((int)kq_load_u32(p))); }
+INLINE __m512 one_half(uint16_t h) { return _mm512_set1_ps(_mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(h)))); }
+
+#endif
