@@ -81,7 +81,8 @@ typedef struct cli_command {
 } cli_command;
 
 /* Each in its cmd_NAME.c. */
-extern const cli_command cli_run, cli_inspect, cli_perplexity, cli_tokenize, cli_logits, cli_doctor, cli_version, cli_help, cli_completion;
+extern const cli_command cli_run, cli_inspect, cli_perplexity, cli_tokenize, cli_logits, cli_encode_rows, cli_decode_rows,
+    cli_doctor, cli_version, cli_help, cli_completion;
 /* All of them in the order of the help, NULL-terminated (main.c). */
 extern const cli_command *const cli_commands[];
 /* -h, which every command has (options.c). */
@@ -164,6 +165,21 @@ bool cli_output_open(cli_output *o, const char *path, const char *input);
 bool cli_output_write(cli_output *o, const void *data, size_t size);
 bool cli_output_commit(cli_output *o);
 void cli_output_drop(cli_output *o); /* also after a commit */
+
+/* ---- rows (rows.c) -------------------------------------------------------------------------------------------------------- */
+
+/* A conversion row by row, with little memory. */
+typedef struct cli_rows {
+    const char *label;
+    size_t in_row, out_row; /* bytes */
+    kq_status (*convert)(void *ctx, const void *in, size_t rows, void *out, kq_error *err);
+    void *ctx;
+} cli_rows;
+/* Input that is no whole rows is a bad file. Returns an exit code. */
+int cli_rows_convert(const cli_rows *r, const char *from_path, const char *to_path);
+/* The codec and the bytes of its rows; and whether there is an input and an output. Return exit codes. */
+int cli_rows_codec(const cli_command *c, const char *name, int64_t cols, const kq_codec_info **codec, size_t *bytes);
+int cli_rows_paths(const cli_command *c, const cli_values *v, const char *output);
 
 /* ---- models and their text (model.c, text.c) ---------------------------------------------------------------------------- */
 
