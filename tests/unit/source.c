@@ -177,9 +177,244 @@ static void golden_families(void **state) {
     }
 }
 
+/* ---- checkpoints ---------------------------------------------------------------------------------------------------- */
+
+/* The golden model with every matrix whose columns allow it in a codec, as bytes of a GGUF. */
+static bytes packed_model(const kq_gguf *g, kq_codec codec) {
+    char path[96];
+    snprintf(path, sizeof path, "%s.gguf", folder);
+    kq_gguf_writer *w;
+    kq_error err = {0};
+    void *made[128];
+    size_t n_made = 0;
+    assert_int_equal(kq_gguf_writer_open(&w, path, NULL, &err), KQ_OK);
+    for (size_t i = 0; i < kq_gguf_n_values(g); i++) {
+        const kq_gguf_value *v = kq_gguf_value_at(g, i);
+        assert_int_equal(kq_gguf_writer_value(w, v->key.data, v->kind, v->element, v->count, v->data, v->size, &err), KQ_OK);
+    }
+    for (size_t i = 0; i < kq_gguf_n_tensors(g); i++) {
+        const kq_gguf_tensor *t = kq_gguf_tensor_at(g, i);
+        bool pack = t->n_dims > 1 && t->dims[0] % kq_codec_describe(codec)->block_weights == 0 && !strstr(t->name.data, "ffn_gate_inp");
+        if (strncmp(t->name.data, "cls.", 4) == 0) continue;
+        const void *data = t->data;
+        if (pack) {
+            uint64_t row;
+            assert_int_equal(kq_row_bytes(codec, t->dims[0], &row, &err), KQ_OK);
+            uint64_t rows = t->weights / t->dims[0];
+            made[n_made] = malloc(row * rows);
+            assert_int_equal(kq_quantize(codec, t->data, t->weights, rows, t->dims[0], made[n_made], row * rows, NULL, &err), KQ_OK);
+            data = made[n_made++];
+        }
+        assert_int_equal(kq_gguf_writer_tensor(w, t->name.data, pack ? codec : t->codec, t->n_dims, t->dims, data, NULL, NULL, &err), KQ_OK);
+    }
+    assert_int_equal(kq_gguf_writer_finish(w, &err), KQ_OK);
+    kq_gguf_writer_close(w);
+    for (size_t i = 0; i < n_made; i++) free(made[i]);
+    bytes file = read_file(path);
+    unlink(path);
+    return file;
+}
+
+/* A checkpoint keeps every byte of the blocks, in rows of Hugging Face's order. */
+static void checkpoints(void **state) {
+    (void)state;
+    const kq_codec codecs[] = {KQ_Q4_K, KQ_Q8_0, KQ_MXFP4};
+    for (size_t i = 0; i < KQ_COUNT(families); i++) {
+        const family *f = &families[i];
+        spec *sp = spec_open(f->golden);
+        bytes file = spec_file(sp, NULL);
+        kq_gguf *plain = open_bytes(file);
+        bytes packed = packed_model(plain, codecs[i % KQ_COUNT(codecs)]);
+        kq_gguf *want = open_bytes(packed);
+        hf_options how = f->how;
+        how.dtype = KQ_DTYPE_F32;
+        how.experts = i & 1 ? HF_SWITCH : HF_EACH;
+        hf_folder_remove(folder);
+        assert_int_equal(mkdir(folder, 0700), 0);
+        hf_folder_write(folder, want, config_of(f, true), &how);
+        kq_gguf *lazy = must_open(true), *whole = must_open(false);
+        assert_string_equal(kq_source_form(lazy), "mlx-kquant");
+        compare_tensors(want, lazy);
+        compare_tensors(want, whole);
+        kq_gguf_close(lazy);
+        kq_gguf_close(whole);
+        kq_gguf_close(want);
+        kq_gguf_close(plain);
+        bytes_free(&packed);
+        bytes_free(&file);
+        spec_close(sp);
+    }
+}
+
+/* ---- models/tale ---------------------------------------------------------------------------------------------------- */
+
+/* The folder that was trained is the GGUF that was made of it: every key, and every byte of every tensor. What our folder has beyond that are
+ * the keys that llama.cpp's converter writes and the maker of that file left out. */
+static void tale(void **state) {
+    (void)state;
+    char path[1024], reference[1024];
+    kq_gguf *want, *got;
+    kq_error err = {0};
+    if (!golden_shared_path(path, sizeof path, "models/tale") || !golden_shared_path(reference, sizeof reference, "models/tale-gguf/tale-bf16.gguf")) skip();
+    if (kq_gguf_open(&want, reference, NULL, &err) || kq_source_open(&got, path, NULL, &err)) fail_msg("%s", err.text);
+    compare_tensors(want, got);
+    for (size_t i = 0; i < kq_gguf_n_values(want); i++) {
+        const kq_gguf_value *a = kq_gguf_value_at(want, i), *b = kq_gguf_find(got, a->key.data);
+        if (!b || a->kind != b->kind || a->element != b->element || a->count != b->count || a->size != b->size) {
+            fail_msg("key %s is missing or differs", a->key.data);
+            return;
+        }
+        if (memcmp(a->data, b->data, a->size) != 0) fail_msg("key %s has another value", a->key.data);
+    }
+    static const char *const more[] = {"general.type", "general.size_label", "general.quantization_version"};
+    for (size_t i = 0; i < kq_gguf_n_values(got); i++) {
+        const char *key = kq_gguf_value_at(got, i)->key.data;
+        bool known = kq_gguf_find(want, key) != NULL;
+        for (size_t k = 0; k < KQ_COUNT(more); k++) known = known || strcmp(key, more[k]) == 0;
+        if (!known) fail_msg("key %s is one too many", key);
+    }
+    char inside[1100];
+    snprintf(inside, sizeof inside, "%s/tokenizer.json", path);
+    assert_true(kq_gguf_is_file(got, inside));
+    assert_true(kq_gguf_is_file(got, path));
+    assert_false(kq_gguf_is_file(got, reference));
+    kq_gguf_close(want);
+    kq_gguf_close(got);
+}
+
+/* ---- what is wrong -------------------------------------------------------------------------------------------------- */
+
+static void write_config(const char *text, size_t size) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    assert_int_equal(write_file(path, text, size), 0);
+}
+
+static void refused(kq_status want, const char *said, const char *what) {
+    kq_gguf *g;
+    kq_error err = {0};
+    for (int lazy = 0; lazy < 2; lazy++) {
+        kq_status status = open_source(&g, lazy != 0, &err);
+        if (status != want || g || !strstr(err.text, said)) {
+            fail_msg("%s: status %d, '%s', should be %d and say '%s'", what, (int)status, err.text, (int)want, said);
+        }
+    }
+}
+
+static void configs(void **state) {
+    (void)state;
+    const family *f = &families[3]; /* qwen3, with this in front of its fields */
+    static const struct {
+        const char *replace, *with;
+        kq_status status;
+        const char *says;
+    } cases[] = {
+        {"Qwen3ForCausalLM", "Qwen99ForCausalLM", KQ_E_UNSUPPORTED, "Qwen99ForCausalLM"},
+        {"[\"Qwen3ForCausalLM\"]", "3", KQ_E_MODEL, "neither architectures nor model_type"},
+        {"\"hidden_size\":256", "\"hidden_size\":0", KQ_E_MODEL, "hidden_size is 0"},
+        {"\"hidden_size\":256", "\"hidden_size\":-1", KQ_E_MODEL, "hidden_size is -1"},
+        {"\"hidden_size\":256", "\"hidden_size\":256.5", KQ_E_MODEL, "hidden_size is 256.5"},
+        {"\"hidden_size\":256", "\"hidden_size\":9000000000000000000", KQ_E_MODEL, "hidden_size is 9000000000000000000"},
+        {"\"hidden_size\":256", "\"hidden_size\":99999999999999999999999", KQ_E_FORMAT, "no valid JSON"},
+        {"\"hidden_size\":256", "\"hidden_size\":\"256\"", KQ_E_MODEL, "hidden_size is '256'"},
+        {"\"hidden_size\":256", "\"hidden_size\":[256]", KQ_E_MODEL, "hidden_size is an object or a list"},
+        {"\"hidden_size\":256", "\"hidden_size\":256,\"hidden_size\":256", KQ_E_FORMAT, "no valid JSON"},
+        {"\"hidden_size\":256", "\"hidden_size\":512", KQ_E_MODEL, "must be"},
+        {"\"num_hidden_layers\":2", "\"num_hidden_layers\":1", KQ_E_MODEL, "1 layers"},
+        {"\"num_hidden_layers\":2", "\"num_hidden_layers\":3", KQ_E_MODEL, "model.layers.2.input_layernorm.weight' is missing"},
+        {"\"num_hidden_layers\":2", "\"num_hidden_layers\":100000", KQ_E_MODEL, "num_hidden_layers is 100000"},
+        {"\"num_attention_heads\":4", "\"num_attention_heads\":3,\"x\":4", KQ_E_MODEL, "must be"},
+        {"\"num_key_value_heads\":1", "\"num_key_value_heads\":3", KQ_E_MODEL, "no multiple"},
+        {"\"head_dim\":64", "\"head_dim\":63", KQ_E_MODEL, "must be even"},
+        {"\"rms_norm_eps\":1e-5", "\"rms_norm_eps\":\"tiny\"", KQ_E_MODEL, "rms_norm_eps is 'tiny'"},
+        {"\"rope_type\":\"default\"", "\"rope_type\":\"spiral\"", KQ_E_UNSUPPORTED, "spiral"},
+        {"\"rope_type\":\"default\"", "\"rope_type\":\"llama3\"", KQ_E_UNSUPPORTED, "llama3"},
+        {"\"rope_type\":\"default\"", "\"rope_type\":\"linear\"", KQ_E_MODEL, "has no factor"},
+        {"\"rope_type\":\"default\"", "\"rope_type\":7", KQ_E_MODEL, "no string"},
+        {"{\"rope_type\":\"default\",\"rope_theta\":1e4}", "[1]", KQ_E_MODEL, "rope_parameters is no object"},
+        {"\"head_dim\":64", "\"head_dim\":64,\"hidden_act\":\"gelu\"", KQ_E_UNSUPPORTED, "hidden_act is 'gelu'"},
+        {"\"head_dim\":64", "\"head_dim\":64,\"text_config\":[]", KQ_E_FORMAT, "no object"},
+        {"\"head_dim\":64", "\"head_dim\":64,\"quantization\":{\"bits\":4}", KQ_E_UNSUPPORTED, "without mode"},
+        {"\"head_dim\":64", "\"head_dim\":64,\"quantization_config\":{\"quant_method\":\"fp8\"}", KQ_E_UNSUPPORTED, "fp8"},
+        {"\"head_dim\":64", "\"head_dim\":64,\"quantization\":{\"mode\":\"kquant\"}", KQ_E_MODEL, "per_tensor"},
+        {"\"head_dim\":64", "\"head_dim\":64,\"quantization\":{\"mode\":\"kquant\",\"per_tensor\":{\"nowhere\":\"q8_0\"}}", KQ_E_MODEL, "names no tensor"},
+        {"\"head_dim\":64", "\"head_dim\":64,\"quantization\":{\"mode\":\"kquant\",\"per_tensor\":{\"lm_head\":\"q8_0\"}}", KQ_E_MODEL, "must be U8"},
+        {"\"head_dim\":64", "\"head_dim\":64,\"quantization\":{\"mode\":\"kquant\",\"per_tensor\":{\"lm_head\":\"q8_9\"}}", KQ_E_UNSUPPORTED, "q8_9"},
+    };
+    spec *sp = spec_open(f->golden);
+    bytes file = spec_file(sp, NULL);
+    kq_gguf *want = open_bytes(file);
+    const hf_options how = {.dtype = KQ_DTYPE_F32};
+    hf_folder_write(folder, want, config_of(f, false), &how);
+    char whole[4096], text[8192];
+    snprintf(whole, sizeof whole, "%s", config_of(f, false));
+    for (size_t i = 0; i < KQ_COUNT(cases); i++) {
+        const char *at = strstr(whole, cases[i].replace);
+        assert_non_null(at);
+        snprintf(text, sizeof text, "%.*s%s%s", (int)(at - whole), whole, cases[i].with, at + strlen(cases[i].replace));
+        write_config(text, strlen(text));
+        refused(cases[i].status, cases[i].says, cases[i].with);
+    }
+    for (size_t n = 0; n < strlen(whole); n++) { /* cut anywhere */
+        write_config(whole, n);
+        refused(KQ_E_FORMAT, n ? "no valid JSON" : "is empty", "cut");
+    }
+    memset(text, '[', sizeof text);
+    write_config(text, sizeof text);
+    refused(KQ_E_LIMIT, "deep", "nested");
+    write_config("[]", 2);
+    refused(KQ_E_FORMAT, "no JSON object", "a list");
+    kq_gguf_close(want);
+    bytes_free(&file);
+    spec_close(sp);
+}
+
+static void tensors(void **state) {
+    (void)state;
+    static const struct {
+        size_t family;
+        hf_options how;
+        kq_status status;
+        const char *says;
+    } cases[] = {
+        {3, {.drop = "model.layers.1.mlp.up_proj.weight"}, KQ_E_MODEL, "'model.layers.1.mlp.up_proj.weight' is missing"},
+        {3, {.drop = "lm_head.weight"}, KQ_E_MODEL, "tie_word_embeddings is not true"},
+        {3, {.extra = "model.layers.0.mlp.other.weight"}, KQ_E_UNSUPPORTED, "'model.layers.0.mlp.other.weight' has no meaning"},
+        {3, {.extra = "model.layers.00.mlp.up_proj.weight"}, KQ_E_UNSUPPORTED, "has no meaning"},
+        {3, {.extra = "model.layers.4294967296.mlp.up_proj.weight"}, KQ_E_UNSUPPORTED, "has no meaning"},
+        {3, {.extra = "../../etc/passwd"}, KQ_E_UNSUPPORTED, "has no meaning"},
+        {3, {.reshape = "model.layers.1.self_attn.q_proj.weight"}, KQ_E_MODEL, "is 255 x 256, must be 256 x 256"},
+        {0, {.halves = true, .reshape = "model.layers.1.self_attn.k_proj.weight"}, KQ_E_MODEL, "is 127 x 256, must be 128 x 256"},
+        {1, {.halves = true, .drop = "model.layers.0.block_sparse_moe.experts.3.w1.weight"}, KQ_E_MODEL, "3 such experts, must be 4"},
+        {1, {.halves = true, .drop = "model.layers.0.block_sparse_moe.experts.0.w1.weight"}, KQ_E_MODEL, "3 such experts, must be 4"},
+        {1, {.halves = true, .extra = "model.layers.0.block_sparse_moe.experts.4.w1.weight"}, KQ_E_MODEL, "4 experts"},
+        {1, {.halves = true, .extra = "model.layers.0.block_sparse_moe.switch_mlp.gate_proj.weight"}, KQ_E_MODEL, "are the same"},
+        {5, {.gemma = true, .extra = "language_model.model.norm.weight"}, KQ_E_MODEL, "are the same"},
+    };
+    for (size_t i = 0; i < KQ_COUNT(cases); i++) {
+        const family *f = &families[cases[i].family];
+        spec *sp = spec_open(f->golden);
+        bytes file = spec_file(sp, NULL);
+        kq_gguf *want = open_bytes(file);
+        hf_options how = cases[i].how;
+        how.dtype = KQ_DTYPE_F32;
+        hf_folder_remove(folder);
+        assert_int_equal(mkdir(folder, 0700), 0);
+        hf_folder_write(folder, want, config_of(f, false), &how);
+        refused(cases[i].status, cases[i].says, cases[i].says);
+        kq_gguf_close(want);
+        bytes_free(&file);
+        spec_close(sp);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(golden_families, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(checkpoints, make_folder, remove_folder),
+        cmocka_unit_test(tale),
+        cmocka_unit_test_setup_teardown(configs, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(tensors, make_folder, remove_folder),
     };
     return cmocka_run_group_tests_name("source", tests, NULL, NULL);
 }
