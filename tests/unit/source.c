@@ -12,6 +12,7 @@
 #include "hf_folder.h"
 #include "make_model.h"
 
+#include <jansson.h>
 #include <kquant/kquant.h>
 
 #include <sys/stat.h>
@@ -147,6 +148,25 @@ static void check_logits(kq_gguf *g, const char *name, double bound) {
     free(want.file.data);
 }
 
+/* The configuration that is made of a model means the same model: written in place of the one it was read with, it gives the same keys. */
+static void check_way_back(const kq_gguf *g) {
+    kq_error err = {0};
+    json_t *config;
+    char path[128];
+    if (kq_hf_config_make(&config, g, &err)) fail_msg("%s", err.text);
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    assert_int_equal(json_dump_file(config, path, 0), 0);
+    json_decref(config);
+    kq_gguf *again = must_open(true);
+    assert_int_equal(kq_gguf_n_values(again), kq_gguf_n_values(g));
+    for (size_t i = 0; i < kq_gguf_n_values(g); i++) {
+        const kq_gguf_value *a = kq_gguf_value_at(g, i), *b = kq_gguf_find(again, a->key.data);
+        if (!b || a->kind != b->kind || a->size != b->size || memcmp(a->data, b->data, a->size) != 0) fail_msg("key %s is lost", a->key.data);
+    }
+    compare_tensors(g, again);
+    kq_gguf_close(again);
+}
+
 static void golden_families(void **state) {
     (void)state;
     for (size_t i = 0; i < KQ_COUNT(families); i++) {
@@ -169,12 +189,44 @@ static void golden_families(void **state) {
             compare_tensors(want, whole);
             compare_keys(want, whole, 9);
             kq_gguf_close(lazy);
+            if (!kq_gguf_tensor_find(want, "rope_freqs.weight")) check_way_back(whole); /* the goldens' are random: no field can say them */
             check_logits(whole, f->golden, f->bound);
         }
         kq_gguf_close(want);
         bytes_free(&file);
         spec_close(sp);
     }
+}
+
+/* Llama 3's rope is numbers in config.json and a tensor in GGUF. Wavelengths of base 10000 and a head of 64, by hand: 2 pi of the first row is
+ * short and stays; the last, 2 pi 10000^(62/64) = 47119, is beyond the context of 8192 and is stretched by the whole factor. */
+static void rope_factors(void **state) {
+    (void)state;
+    const family *f = &families[0];
+    spec *sp = spec_open(f->golden);
+    bytes file = spec_file(sp, NULL);
+    kq_gguf *golden = open_bytes(file);
+    char config[4096];
+    hf_options how = f->how;
+    how.dtype = KQ_DTYPE_F32;
+    how.drop = "rope_freqs.weight";
+    const char *plain = config_of(f, false);
+    snprintf(config, sizeof config, "%.*s,\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":32.0,\"low_freq_factor\":1.0,"
+             "\"high_freq_factor\":4.0,\"original_max_position_embeddings\":8192}}", (int)strlen(plain) - 1, plain);
+    hf_folder_write(folder, golden, config, &how);
+    kq_gguf *g = must_open(false);
+    const kq_gguf_tensor *t = kq_gguf_tensor_find(g, "rope_freqs.weight");
+    assert_non_null(t);
+    assert_int_equal(t->weights, 32);
+    const float *factors = t->data;
+    assert_true(factors[0] == 1.0f && factors[31] == 32.0f);
+    for (int i = 1; i < 32; i++) assert_true(factors[i] >= factors[i - 1]);
+    assert_null(kq_gguf_find(g, "llama.rope.scaling.type"));
+    check_way_back(g);
+    kq_gguf_close(g);
+    kq_gguf_close(golden);
+    bytes_free(&file);
+    spec_close(sp);
 }
 
 /* ---- checkpoints ---------------------------------------------------------------------------------------------------- */
@@ -411,6 +463,7 @@ static void tensors(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(golden_families, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(rope_factors, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(checkpoints, make_folder, remove_folder),
         cmocka_unit_test(tale),
         cmocka_unit_test_setup_teardown(configs, make_folder, remove_folder),
