@@ -18,7 +18,7 @@ configure = mkdir -p $(1) && cmake --preset $(2) -B $(1) $(if $(wildcard $(1)/CM
 compile = cmake --build $(1) --parallel $(jobs) >&2
 ctest = ctest --test-dir $(1) --parallel $(jobs) --output-on-failure
 
-.PHONY: all run test sanitize thread fuzz bench reference install clean help
+.PHONY: all run test sanitize thread arm fuzz bench reference install clean help
 .NOTPARALLEL:
 
 all:
@@ -57,6 +57,14 @@ reference:
 	@tools/setup reference
 	@mkdir -p build/reference && doxygen docs/Doxyfile
 
+# The ARM build, cross-compiled and run under qemu-user: every kernel on a processor without and on one with dot products.
+arm:
+	@tools/setup build test arm
+	@$(call configure,build/arm,release,-DCMAKE_TOOLCHAIN_FILE=cmake/aarch64.cmake -DKQ_TESTS=ON)
+	@$(call compile,build/arm)
+	for test in base codec numeric quantize matmul operations; do qemu-aarch64 build/arm/tests/test_$$test || exit 1; done
+	for cpu in cortex-a53 max; do qemu-aarch64 -cpu $$cpu build/arm/tests/check --require=generic,neon || exit 1; done
+
 fuzz:
 	@tools/setup build fuzz
 	@CC=clang; export CC; $(call configure,build/fuzz,sanitize,-DKQ_TESTS=OFF -DKQ_FUZZ=ON)
@@ -82,6 +90,7 @@ help:
 	@echo 'make test       install what is missing, build, and run all the tests'
 	@echo 'make sanitize   the same tests under the address and undefined-behaviour sanitizers'
 	@echo 'make thread     the tests that start threads, under the thread sanitizer'
+	@echo 'make arm        the ARM build (cross-compiled) and its tests under qemu-user'
 	@echo 'make fuzz       run every fuzzer for FUZZ_SECONDS=60 seconds (clang)'
 	@echo 'make bench      time every kernel that this machine can run'
 	@echo 'make reference  the public headers as a website, in build/reference/html (doxygen)'

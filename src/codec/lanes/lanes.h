@@ -121,7 +121,7 @@ LANE vf v_min(vf a, vf b) { return v_select(a < b, a, b); }
 LANE vf v_sqrt(vf x) {
     return (vf){__builtin_sqrtf(x[0]), __builtin_sqrtf(x[1]), __builtin_sqrtf(x[2]), __builtin_sqrtf(x[3])};
 }
-LANE unsigned m_bits(vm m) { return (m[0] & 1u) | (m[1] & 2u) | (m[2] & 4u) | (m[3] & 8u); }
+LANE unsigned m_bits(vm m) { return (unsigned)((m[0] & 1) | (m[1] & 2) | (m[2] & 4) | (m[3] & 8)); }
 LANE vi v_truncate(vf x) { return (vi){kq_truncate(x[0]), kq_truncate(x[1]), kq_truncate(x[2]), kq_truncate(x[3])}; }
 LANE vf v_to_float(vi x) { return __builtin_convertvector(x, vf); }
 #endif
