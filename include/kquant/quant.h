@@ -119,6 +119,47 @@ KQ_API double kq_quant_plan_bpw(const kq_quant_plan *p);            /* bits a we
 KQ_API KQ_MUST_CHECK kq_status kq_quant_plan_recipe(const kq_quant_plan *p, kq_status (*put)(void *sink, const void *data, size_t size, kq_error *err),
                                                     void *sink, kq_error *err);
 
+/* ---- making the model ----------------------------------------------------------------------------------------------- */
+
+typedef enum kq_model_form {
+    KQ_FORM_GGUF,       /* one file */
+    KQ_FORM_CHECKPOINT  /* a folder of safetensors, as mlx-kquant has them */
+} kq_model_form;
+
+typedef struct kq_quantize_report { /* of one tensor that is done */
+    const kq_quant_choice *choice;
+    size_t index;    /* in the plan */
+    double error;    /* as in a choice: 0 where the bytes were copied; negative where it was not measured */
+    double seconds;  /* 0 when kept */
+    bool kept;       /* a run before this one had made it */
+} kq_quantize_report;
+
+typedef struct kq_quantize_model_options {
+    size_t struct_size;
+    const kq_allocator *allocator;
+    kq_pool *pool;            /* NULL: the calling thread. The bytes do not depend on it */
+    kq_model_form form;
+    uint64_t max_shard_bytes; /* of a checkpoint; 0: 5 GB */
+    bool no_error;            /* the errors are not measured, which saves decoding what was encoded */
+    bool anew;                /* what an earlier run left is dropped, instead of taken up */
+    /* Called often, with the tensor that is being made: `done` of `total` weights, those of tensors that were kept left out. False
+     * stops: KQ_E_CANCELLED. NULL: nobody asks. */
+    bool (*progress)(void *ctx, const kq_quant_choice *at, uint64_t done, uint64_t total);
+    /* Called for each tensor that is done, in the order of the output. NULL: nobody asks. */
+    void (*report)(void *ctx, const kq_quantize_report *report);
+    void *ctx;                /* of both */
+} kq_quantize_model_options;
+
+/* Makes the model of a plan: the file (or folder) `out`, which appears under its name only when it is complete; an older file of that name
+ * is replaced then, unless it is one of the source's (KQ_E_ARGUMENT). Tensors are streamed: memory holds some MB of rows for each thread,
+ * or a row where one is larger, whatever the size of the model. The space on the disk is taken first.
+ * A run that was cancelled, killed, or ended by KQ_E_IO, KQ_E_MEMORY or KQ_E_SYSTEM leaves what it finished in OUT.kq-part: the same call (same
+ * source, plan and version of the library) takes it up and ends in the bytes of a single run. After any other failure nothing is left.
+ * options may be NULL. KQ_E_ARGUMENT, KQ_E_IO, KQ_E_MEMORY, KQ_E_CANCELLED; KQ_E_FORMAT: weights that are not finite, or too large for
+ * their codec (the text names tensor, row and column); and what reading the source returns. */
+KQ_API KQ_MUST_CHECK kq_status kq_quantize_model(const kq_quant_plan *plan, const char *out, const kq_quantize_model_options *options,
+                                                 kq_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -86,12 +86,17 @@ typedef struct kq_map {
     const uint8_t *data; /* page-aligned; NULL when size is 0 */
     uint64_t size;
     uint64_t device, inode; /* which file it is, whatever it is called */
+    uint64_t changed;       /* when its bytes last changed, in nanoseconds */
 } kq_map;
 /* Maps a regular file for reading. KQ_E_IO with the system's reason (missing, a directory, no permission). */
 kq_status kq_map_open(kq_map *out, const char *path, kq_error *err);
 void kq_map_close(kq_map *map);
 /* Whether `path` names the file that is mapped: an output must not be written over its input. False when nothing has that name. */
 bool kq_map_is(const kq_map *map, const char *path);
+/* A number that changes when the file does, mixed with one before: 0, or that of other files. */
+uint64_t kq_map_stamp(const kq_map *map, uint64_t before);
+/* Bytes that were read will not be needed again: whole pages of them leave this process's memory, until they are touched. */
+void kq_map_release(const kq_map *map, uint64_t offset, uint64_t size);
 
 /* ---- bounded cursor: the only way bytes of a file's header are read ------------------------------------------------- */
 

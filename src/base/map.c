@@ -24,7 +24,8 @@ kq_status kq_map_open(kq_map *out, const char *path, kq_error *err) {
         if (p == MAP_FAILED) {
             status = kq_fail_at(err, KQ_E_IO, path, KQ_NO_OFFSET, "cannot map: %s", strerror(errno));
         } else {
-            *out = (kq_map){.data = p, .size = (uint64_t)st.st_size, .device = (uint64_t)st.st_dev, .inode = (uint64_t)st.st_ino};
+            *out = (kq_map){.data = p, .size = (uint64_t)st.st_size, .device = (uint64_t)st.st_dev, .inode = (uint64_t)st.st_ino,
+                             .changed = (uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec};
         }
     }
     close(fd);
@@ -39,4 +40,21 @@ void kq_map_close(kq_map *map) {
 bool kq_map_is(const kq_map *map, const char *path) {
     struct stat st;
     return map->data && stat(path, &st) == 0 && (uint64_t)st.st_dev == map->device && (uint64_t)st.st_ino == map->inode;
+}
+
+uint64_t kq_map_stamp(const kq_map *map, uint64_t before) {
+    uint64_t words[] = {before, map->size, map->inode, map->changed}, hash = 0;
+    for (size_t i = 0; i < KQ_COUNT(words); i++) { /* splitmix64's mixing, chained */
+        hash = (hash ^ words[i]) + UINT64_C(0x9e3779b97f4a7c15);
+        hash = (hash ^ hash >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+        hash = (hash ^ hash >> 27) * UINT64_C(0x94d049bb133111eb);
+        hash ^= hash >> 31;
+    }
+    return hash;
+}
+
+void kq_map_release(const kq_map *map, uint64_t offset, uint64_t size) {
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), first = (offset + page - 1) & ~(page - 1), end = (offset + size) & ~(page - 1);
+    if (!map->data || !kq_within(offset, size, map->size) || first >= end) return;
+    (void)madvise((void *)(uintptr_t)(map->data + first), (size_t)(end - first), MADV_DONTNEED); /* only advice */
 }

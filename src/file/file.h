@@ -28,6 +28,7 @@ typedef struct kq_gguf_owner {
     const char *form;    /* what it is, for people: a constant */
     uint64_t file_bytes; /* of all its files */
     uint32_t n_files;
+    uint64_t stamp;      /* of all its files, from kq_map_stamp */
 } kq_gguf_owner;
 
 struct kq_gguf {
@@ -78,6 +79,12 @@ kq_status kq_metadata_array(kq_metadata *m, const char *key, kq_gguf_kind elemen
  * bad length, a shape), KQ_E_LIMIT, KQ_E_MEMORY. */
 kq_status kq_gguf_assemble(kq_gguf **out, const char *path, kq_metadata *m, const kq_gguf_tensor *tensors, size_t n_tensors,
                            const kq_gguf_owner *owner, const kq_allocator *a, kq_error *err);
+
+/* Some bytes of a tensor that were read will not be needed again: their pages need not stay in this process's memory. */
+void kq_gguf_tensor_release(const kq_gguf *g, const kq_gguf_tensor *t, uint64_t offset, uint64_t size);
+/* Tells the state of a model's files, as far as the system knows it without reading them: sizes, times of change, which files. Another
+ * value: something changed. */
+uint64_t kq_gguf_stamp(const kq_gguf *g);
 
 /* KQ_E_ARGUMENT when a name has no byte or more than `limit`. `what`: "key" or "tensor". */
 kq_status kq_name_check(const char *what, const char *name, size_t limit, kq_error *err);

@@ -68,6 +68,16 @@ kq_status kq_gguf_tensor_read(const kq_gguf *g, const kq_gguf_tensor *t, uint64_
     return KQ_OK;
 }
 
+void kq_gguf_tensor_release(const kq_gguf *g, const kq_gguf_tensor *t, uint64_t offset, uint64_t size) {
+    if (t->data && t->offset != KQ_NO_OFFSET && t->part < g->n_parts) kq_map_release(&g->parts[t->part].map, t->offset + offset, size);
+}
+
+uint64_t kq_gguf_stamp(const kq_gguf *g) {
+    uint64_t stamp = g->owner.stamp;
+    for (size_t i = 0; i < g->n_parts; i++) stamp = kq_map_stamp(&g->parts[i].map, stamp);
+    return stamp;
+}
+
 /* ---- elements ----------------------------------------------------------------------------------------------------- */
 
 /* An integer or bool, as a magnitude and a sign. */
