@@ -9,5 +9,6 @@
 #include <kquant/measure.h>
 #include <kquant/model.h>
 #include <kquant/ops.h>
+#include <kquant/quant.h>
 #include <kquant/text.h>
 #endif

@@ -30,8 +30,14 @@ typedef enum cli_kind {
     CLI_NUMBER,  /* double between min and max */
     CLI_TEXT,    /* const char * */
     CLI_FILE,    /* const char *, never empty */
+    CLI_TEXTS,   /* cli_texts: may be given several times */
     CLI_CHOICE   /* int: the index in `choices` */
 } cli_kind;
+
+typedef struct cli_texts {
+    const char *items[64];
+    int n;
+} cli_texts;
 
 /* One row an option. Parsing, --help, the man page and the shells' completion are all made from these rows. */
 typedef struct cli_option {
@@ -53,6 +59,7 @@ typedef struct cli_option {
 #define CLI_IS_WHOLE(field, name, least, most) .kind = CLI_WHOLE, CLI_FIELD(field, int64_t), .argument = name, .min = least, .max = most
 #define CLI_IS_NUMBER(field, name, least, most) .kind = CLI_NUMBER, CLI_FIELD(field, double), .argument = name, .min = least, .max = most
 #define CLI_IS_TEXT(field, name) .kind = CLI_TEXT, CLI_FIELD(field, const char *), .argument = name
+#define CLI_IS_TEXTS(field, name) .kind = CLI_TEXTS, CLI_FIELD(field, cli_texts), .argument = name
 #define CLI_IS_FILE(field) .kind = CLI_FILE, CLI_FIELD(field, const char *), .argument = "FILE"
 #define CLI_IS_CHOICE(field, name, words) .kind = CLI_CHOICE, CLI_FIELD(field, int), .argument = name, .choices = words
 
@@ -81,7 +88,7 @@ typedef struct cli_command {
 } cli_command;
 
 /* Each in its cmd_NAME.c. */
-extern const cli_command cli_run, cli_inspect, cli_perplexity, cli_tokenize, cli_logits, cli_encode_rows, cli_decode_rows,
+extern const cli_command cli_run, cli_inspect, cli_quantize, cli_perplexity, cli_tokenize, cli_logits, cli_encode_rows, cli_decode_rows,
     cli_doctor, cli_version, cli_help, cli_completion;
 /* All of them in the order of the help, NULL-terminated (main.c). */
 extern const cli_command *const cli_commands[];

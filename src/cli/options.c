@@ -205,6 +205,15 @@ static bool store(const cli_option *o, const char *name, size_t name_size, const
         snprintf(message, size, "%.*s: '%s' is not a number from %g to %g", n, name, text, o->min, o->max);
         return false;
     case CLI_TEXT: *(const char **)(void *)at = text; return true;
+    case CLI_TEXTS: {
+        cli_texts *list = (cli_texts *)(void *)at;
+        if (list->n < (int)CLI_COUNT(list->items)) {
+            list->items[list->n++] = text;
+            return true;
+        }
+        snprintf(message, size, "%.*s: given more than %zu times", n, name, CLI_COUNT(list->items));
+        return false;
+    }
     case CLI_FILE:
         if (!*text) {
             snprintf(message, size, "%.*s: the name of the file is empty", n, name);
