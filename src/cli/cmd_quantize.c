@@ -288,9 +288,16 @@ static int list_types(void) {
     return CLI_FINE;
 }
 
+static int list_presets(void) {
+    const kq_preset *p;
+    for (size_t i = 0; (p = kq_preset_at(i)) != NULL; i++) printf("%s# --preset %s\n%s", i ? "\n" : "", p->name, p->recipe);
+    return CLI_FINE;
+}
+
 static int run(const void *given) {
     const values *v = given;
     if (v->list_types) return list_types();
+    if (v->list_presets) return list_presets();
     request r = {.v = v};
     cli_quiet = v->quiet;
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error as others are */
