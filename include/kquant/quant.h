@@ -64,7 +64,7 @@ typedef struct kq_quant_plan_options {
     uint64_t target_bytes;         /* of the whole output file; 0: none */
     const kq_quant_override *overrides;
     size_t n_overrides;
-    const char *output_codec;      /* of output.weight; of a tied embedding too, unless embedding_codec says otherwise */
+    const char *output_codec;      /* of output.weight, or "keep"; of a tied embedding too, unless embedding_codec says otherwise */
     const char *embedding_codec;   /* of token_embd.weight and per_layer_token_embd.weight */
     bool pure;                     /* with a type: its codec for every tensor that may be quantised */
     bool allow_requantize;         /* tensors of the source that are quantised may become another codec */

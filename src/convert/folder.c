@@ -5,6 +5,7 @@
  * and every tensor that the family needs must be there: then each tensor of the result is one of the files', or is made of them (made.h).
  * Time and memory are linear in the number of tensors that the files hold, whatever the configuration claims. */
 #include "convert/made.h"
+#include "file/safetensors.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -426,6 +427,10 @@ static kq_status folder_read(void *object, const kq_gguf_tensor *t, uint64_t off
 }
 
 /* Any file of the folder is its own, the tokenizer's too, and the folder itself. */
+static void folder_release(void *object) {
+    const folder *f = object;
+    kq_safetensors_release(f->files);
+}
 static bool folder_is_file(void *object, const char *path) {
     const folder *f = object;
     struct stat asked, have;
@@ -523,6 +528,7 @@ kq_status kq_folder_open(kq_gguf **out, const char *path, const kq_source_option
         return status;
     }
     const kq_gguf_owner owner = {.object = f, .read = folder_read, .is_file = folder_is_file, .close = folder_close,
+                                 .release = folder_release, .stamp = kq_safetensors_stamp(f->files),
                                  .form = f->per_tensor ? "mlx-kquant" : "huggingface", .file_bytes = kq_safetensors_file_bytes(f->files),
                                  .n_files = (uint32_t)kq_safetensors_n_shards(f->files)};
     status = kq_gguf_assemble(out, path, &f->metadata, f->tensors, f->n_tensors, &owner, &a, err);

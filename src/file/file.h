@@ -25,6 +25,7 @@ typedef struct kq_gguf_owner {
     kq_status (*read)(void *object, const kq_gguf_tensor *t, uint64_t offset, uint64_t size, void *dst, kq_error *err);
     bool (*is_file)(void *object, const char *path); /* one of the files that it reads */
     void (*close)(void *object);
+    void (*release)(void *object); /* what was read will not be needed again: its pages may leave memory. NULL: nothing to do */
     const char *form;    /* what it is, for people: a constant */
     uint64_t file_bytes; /* of all its files */
     uint32_t n_files;

@@ -69,6 +69,7 @@ kq_status kq_gguf_tensor_read(const kq_gguf *g, const kq_gguf_tensor *t, uint64_
 }
 
 void kq_gguf_tensor_release(const kq_gguf *g, const kq_gguf_tensor *t, uint64_t offset, uint64_t size) {
+    if (g->owner.object && g->owner.release) g->owner.release(g->owner.object);
     if (t->data && t->offset != KQ_NO_OFFSET && t->part < g->n_parts) kq_map_release(&g->parts[t->part].map, t->offset + offset, size);
 }
 

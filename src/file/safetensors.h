@@ -30,6 +30,10 @@ struct kq_safetensors {
 /* Adds a file's tensors. Takes *map over, also when it fails; data and size are the mapping's or the caller's. */
 kq_status kq_safetensors_read(kq_safetensors *s, const char *path, kq_map *map, const uint8_t *data, uint64_t size, kq_error *err);
 
+/* As kq_map_stamp and kq_map_release, of all shards. */
+uint64_t kq_safetensors_stamp(const kq_safetensors *s);
+void kq_safetensors_release(const kq_safetensors *s);
+
 /* The dtype with this name, or NULL. */
 const kq_dtype_info *kq_dtype_find(const char *name);
 /* From dtype, n_dims and dims: elements, bytes, and 1 in the dims beyond n_dims. False when they are 2^64 or more. A dim of 0 excuses

@@ -304,3 +304,13 @@ bool kq_safetensors_metadata_at(const kq_safetensors *s, size_t i, const char **
     *value = s->pairs[i].value;
     return true;
 }
+
+uint64_t kq_safetensors_stamp(const kq_safetensors *s) {
+    uint64_t stamp = 0;
+    for (size_t i = 0; i < s->n_shards; i++) stamp = kq_map_stamp(&s->shards[i].map, stamp);
+    return stamp;
+}
+
+void kq_safetensors_release(const kq_safetensors *s) {
+    for (size_t i = 0; i < s->n_shards; i++) kq_map_release(&s->shards[i].map, 0, s->shards[i].map.size);
+}

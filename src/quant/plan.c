@@ -14,7 +14,7 @@ typedef struct planner {
     kq_mixture mixture;
     kq_recipe recipe;          /* without a type */
     kq_rule *overrides;
-    bool has_output, has_embedding, tied;
+    bool has_output, keep_output, has_embedding, tied;
     kq_codec output, embedding;
     uint64_t *roles;           /* of every tensor of the source */
     uint64_t n_layer;          /* by the names of tensors */
@@ -71,7 +71,8 @@ static kq_status read_options(planner *p) {
     }
     if (o->output_codec) {
         p->has_output = true;
-        KQ_TRY(kq_codec_read(o->output_codec, "the output's codec", &p->output, p->err));
+        p->keep_output = strcmp(o->output_codec, "keep") == 0;
+        if (!p->keep_output) KQ_TRY(kq_codec_read(o->output_codec, "the output's codec", &p->output, p->err));
     }
     if (o->embedding_codec) {
         p->has_embedding = true;
@@ -120,13 +121,14 @@ static bool judge_by_options(planner *p, const kq_subject *s, verdict *v) {
         v->codec = p->embedding;
         snprintf(v->reason, sizeof v->reason, "the embedding's codec was given");
     } else if (output && p->has_output) {
+        v->keep = p->keep_output;
         v->codec = p->output;
         snprintf(v->reason, sizeof v->reason, "the output's codec was given");
     } else if (over) {
         v->keep = over->keep;
         v->codec = over->codec;
         snprintf(v->reason, sizeof v->reason, "override %.100s", over->text);
-    } else if (embedding && p->tied && p->has_output) {
+    } else if (embedding && p->tied && p->has_output && !p->keep_output) {
         v->codec = p->output;
         snprintf(v->reason, sizeof v->reason, "the output's codec was given, and the embedding is the output");
     } else {
