@@ -33,8 +33,8 @@ static void print_duration(double seconds) {
 static void print_totals(const cli_quantized *q) {
     const kq_quant_plan *p = q->plan;
     uint64_t weights = all_weights(p), bytes = kq_quant_plan_tensor_bytes(p);
-    printf("\n%s: %s weights in %zu tensors, %s to %s, %.2f bits per weight\n", q->what, cli_count(weights).text, kq_quant_plan_size(p),
-           cli_bytes(source_bytes(p)).text, cli_bytes(bytes).text, bits_per_weight(bytes, weights));
+    printf("\n%s: %s weights in %zu tensors\n%s to %s, %.2f bits per weight\n", q->what, cli_count(weights).text,
+           kq_quant_plan_size(p), cli_bytes(source_bytes(p)).text, cli_bytes(bytes).text, bits_per_weight(bytes, weights));
     const kq_quant_choice *worst = NULL;
     double most = 0;
     for (size_t i = 0; q->made && i < kq_quant_plan_size(p); i++) {
