@@ -13,7 +13,7 @@ exits 0
 check "90 tensors and a title" [ "$(wc -l <"$out")" -eq 91 ]
 run inspect --metadata $default_model
 exits 0
-check "24 keys and a title" [ "$(wc -l <"$out")" -eq 25 ]
+check "26 keys and a title" [ "$(wc -l <"$out")" -eq 27 ]
 for columns in 40 60 200; do
     COLUMNS=$columns
     export COLUMNS

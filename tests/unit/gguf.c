@@ -33,8 +33,8 @@ static void the_default_model(void **state) {
     assert_int_equal(kq_gguf_parts(g), 1);
     assert_int_equal(kq_gguf_alignment(g), 32);
     assert_int_equal(kq_gguf_n_tensors(g), 90);
-    assert_int_equal(kq_gguf_n_values(g), 24);
-    assert_int_equal(kq_gguf_file_bytes(g), 5793856);
+    assert_int_equal(kq_gguf_n_values(g), 26);
+    assert_int_equal(kq_gguf_file_bytes(g), 5793952);
     const kq_gguf_tensor *t = kq_gguf_tensor_find(g, "token_embd.weight");
     assert_non_null(t);
     assert_string_equal(t->name.data, "token_embd.weight");
@@ -46,7 +46,7 @@ static void the_default_model(void **state) {
     assert_memory_equal(architecture.data, "qwen3", 5);
     assert_null(kq_gguf_find(g, "no.such.key"));
     assert_null(kq_gguf_tensor_find(g, "no.such.tensor"));
-    assert_null(kq_gguf_value_at(g, 24));
+    assert_null(kq_gguf_value_at(g, 26));
     assert_null(kq_gguf_tensor_at(g, 90));
     kq_gguf_close(g);
     kq_gguf_close(NULL);
