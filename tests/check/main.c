@@ -3,6 +3,7 @@
  *
  *     check [--mask=MASK] [--function=GLOB] [--seed=N] [--require=VARIANT,...] [--list]
  *     check --bench[=MEGABYTES] [--mask=MASK] [--function=GLOB]
+ *     check --errors [--mask=MASK]
  *
  * MASK is none, avx2, avx512, avx512icl, avx512bf16, all, or a number. GLOB is matched with names as --list prints them. The exit status is
  * 0 when everything that ran is right, something ran, and every required variant was among it; 1 otherwise; 2 for a wrong
@@ -85,7 +86,7 @@ typedef struct options {
     uint32_t mask;
     uint64_t seed;
     size_t bench;
-    bool list;
+    bool list, errors;
 } options;
 
 static bool read_mask(const char *text, uint32_t *mask) {
@@ -116,6 +117,7 @@ static bool read_options(options *o, int argc, char **argv) {
         value = value ? value + 1 : NULL;
 #define IS(text) (n == strlen(text) && memcmp(argv[i], text, n) == 0)
         if (IS("--list") && !value) o->list = true;
+        else if (IS("--errors") && !value) o->errors = true;
         else if (IS("--bench")) o->bench = value ? strtoul(value, NULL, 0) : 512;
         else if (IS("--function") && value) o->glob = value;
         else if (IS("--require") && value) o->require = value;
@@ -148,6 +150,7 @@ int main(int argc, char **argv) {
     if (!read_options(&o, argc, argv)) return 2;
     setvbuf(stdout, NULL, _IOLBF, 0);
     uint32_t features = kq_cpu_features() & o.mask;
+    if (o.errors) return print_errors(features) ? 0 : 1;
     bool *ran = calloc(kq_n_kernels, sizeof *ran);
     if (!ran) return 1;
     size_t n_ran = 0, n_wrong = 0, n_skipped = 0;
