@@ -37,7 +37,7 @@ static const cli_option options[] = {
     {.names = "--allow-requantize", CLI_IS_FLAG(allow_requantize), .help = "take tensors that are quantised already; what they lost stays lost"},
     {.kind = CLI_HEADING, .help = "Output"},
     {.names = "--format", CLI_IS_CHOICE(format, "FORM", "auto gguf checkpoint"), .fallback = "auto",
-     .help = "auto is gguf where OUT ends in .gguf, else a checkpoint: a folder of safetensors"},
+     .help = "auto is gguf where OUT ends in .gguf; checkpoints (folders of safetensors) are refused so far"},
     {.names = "--no-resume", CLI_IS_FLAG(no_resume), .help = "begin anew, even where a run before was broken off"},
     {.names = "--dry-run", CLI_IS_FLAG(dry_run), .help = "show the table, the size and the time that it would take; write nothing"},
     {.names = "--no-error", CLI_IS_FLAG(no_error), .help = "do not measure errors, which costs decoding what was encoded"},
@@ -119,6 +119,9 @@ static int read_arguments(request *r) {
     if (!r->output && !v->dry_run) return cli_fail_usage(&cli_quantize, "where to? (kquant quantize IN OUT TYPE; --dry-run writes nothing)");
     r->threads = (int)threads;
     r->checkpoint = v->format == FORMAT_CHECKPOINT || (v->format == FORMAT_AUTO && r->output && !ends_with(r->output, ".gguf"));
+    if (r->checkpoint) {
+        return cli_fail_usage(&cli_quantize, "only GGUF can be written: OUT must end in .gguf, or --format gguf be given");
+    }
     if (v->target_size && (r->target_bytes = parse_size(v->target_size)) == 0) {
         return cli_fail_usage(&cli_quantize, "--target-size: '%s' is no size, such as 900M, 3.5G or 4GiB", v->target_size);
     }
