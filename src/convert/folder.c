@@ -130,7 +130,8 @@ static void clean(const char *name, char out[KQ_SAFETENSORS_MAX_NAME + 1]) {
     const char *at = strstr(name, word);
     size_t before = at ? (size_t)(at - name) : strlen(name);
     memcpy(out, name, before);
-    strcpy(out + before, at ? at + sizeof word - 1 : ""); /* shorter than the name, which the reader has bounded */
+    const char *rest = at ? at + sizeof word - 1 : "";
+    memcpy(out + before, rest, strlen(rest) + 1); /* shorter than the name, which the reader has bounded */
 }
 
 /* The target with this GGUF name, made when it is new. */
@@ -161,7 +162,7 @@ static kq_status add_tensor(folder *f, const kq_safetensors_tensor *t) {
     if (codec && ends_with(name, ".scales")) return KQ_OK; /* one byte that means nothing */
     if (is_dropped(f, name)) return KQ_OK;
     clean(name, cleaned);
-    if (strlen(cleaned) != t->name.size && f->shape.class->family != KQ_HF_GEMMA3) strcpy(cleaned, name);
+    if (strlen(cleaned) != t->name.size && f->shape.class->family != KQ_HF_GEMMA3) memcpy(cleaned, name, strlen(name) + 1);
     size_t at = 0, found = 0;
     uint32_t layer, expert;
     for (const kq_hf_name *row; (row = kq_hf_name_find(f->shape.class->family, cleaned, &at, &layer, &expert)); found++) {
