@@ -65,6 +65,81 @@ KQ_API KQ_MUST_CHECK kq_status kq_perplexity_chunk(kq_perplexity *p, kq_session 
 /* The figures so far. KQ_E_ARGUMENT: no token was added. */
 KQ_API KQ_MUST_CHECK kq_status kq_perplexity_result(const kq_perplexity *p, kq_perplexity_figures *out, kq_error *err);
 
+/* ---- calibration ------------------------------------------------------------------------------------------------------ */
+
+/* Collects importances: for each column of a weight the sum of the squares that met it, and how many were summed; each expert by itself.
+ * Open it, open a session with observe = kq_calibration_observe and observe_ctx = the calibration, evaluate a text, and ask for the
+ * matrix. Weights of layers ("blk.") are collected, router gates among them; output.weight on demand, as in llama.cpp; embeddings never,
+ * tied ones neither. Sums are kept in double: 8 bytes a column, for each expert. One thread at a time. */
+typedef struct kq_calibration kq_calibration;
+
+typedef struct kq_calibration_options {
+    size_t struct_size;
+    const kq_allocator *allocator;
+    bool output; /* output.weight too */
+} kq_calibration_options;
+
+/* One weight that is collected. */
+typedef struct kq_calibration_entry { /* borrowed */
+    const char *name;
+    uint64_t columns, groups; /* groups: experts, or 1 */
+    const uint64_t *counts;   /* [groups] rows of activations that were summed */
+    uint64_t not_finite;      /* rows that were left out, because they hold NaN or infinity */
+} kq_calibration_entry;
+
+/* Takes all the memory that it will need. The model must outlive it. KQ_E_MEMORY, KQ_E_LIMIT. */
+KQ_API KQ_MUST_CHECK kq_status kq_calibration_open(kq_calibration **out, const kq_model *m, const kq_calibration_options *options, kq_error *err);
+KQ_API void kq_calibration_close(kq_calibration *c);
+/* To be a session's observe; ctx is the calibration. Weights that it does not collect are passed over. */
+KQ_API void kq_calibration_observe(void *ctx, const kq_observation *o);
+KQ_API size_t kq_calibration_n_entries(const kq_calibration *c);
+KQ_API bool kq_calibration_entry_at(const kq_calibration *c, size_t i, kq_calibration_entry *out); /* in the model's order; false beyond the end */
+/* Adds what a matrix of the same model holds, which was collected before: to continue, or to merge.
+ * KQ_E_MODEL: it holds a tensor that is not collected here, another shape, or sums that are not finite or negative; KQ_E_UNSUPPORTED: the
+ * old form, which does not count by expert. Nothing is added then. */
+KQ_API KQ_MUST_CHECK kq_status kq_calibration_merge(kq_calibration *c, const kq_imatrix *im, kq_error *err);
+/* Adds what was collected to a matrix; weights that were never met are left out, as llama.cpp leaves them out. */
+KQ_API KQ_MUST_CHECK kq_status kq_calibration_result(const kq_calibration *c, kq_imatrix *im, kq_error *err);
+
+/* ---- verification ------------------------------------------------------------------------------------------------------- */
+
+/* Reads every byte of every tensor: hashes it, and looks for blocks whose scales are NaN or infinite, or that decode to something not
+ * finite (of f32, f16, bf16 and f64 a block is one number). The structure was checked when the file opened. */
+typedef struct kq_verification kq_verification;
+
+typedef struct kq_verify_options {
+    size_t struct_size;
+    const kq_allocator *allocator;
+    kq_pool *pool; /* NULL: the calling thread */
+    /* Called with 0 <= done <= 1, on the calling thread; return false to stop (KQ_E_CANCELLED). */
+    bool (*progress)(void *ctx, double done);
+    void *progress_ctx;
+} kq_verify_options;
+
+typedef struct kq_tensor_check {
+    const kq_gguf_tensor *tensor;
+    char sha256[65];     /* of its bytes, in hexadecimal */
+    uint64_t bad_blocks; /* blocks that are not finite */
+    uint64_t row, block; /* of the first of them; the block is counted within its row */
+} kq_tensor_check;
+
+/* The file must outlive the result, which is immutable. KQ_E_MEMORY, KQ_E_CANCELLED, and what kq_gguf_tensor_read returns. */
+KQ_API KQ_MUST_CHECK kq_status kq_verify_open(kq_verification **out, const kq_gguf *g, const kq_verify_options *options, kq_error *err);
+KQ_API void kq_verify_close(kq_verification *v);
+KQ_API size_t kq_verify_n_tensors(const kq_verification *v);
+KQ_API const kq_tensor_check *kq_verify_tensor_at(const kq_verification *v, size_t i); /* in the file's order; NULL beyond the end */
+
+/* Manifests are text: a line "SHA256  metadata" over all keys and values but split.*, and a line "SHA256  CODEC  DIMS  NAME" a tensor (dims as
+ * 256x8192, columns first; NAME, any bytes but a line break, goes to the end of the line). Empty lines and lines that begin with # mean nothing; a
+ * manifest without the metadata line compares tensors alone. */
+KQ_API KQ_MUST_CHECK kq_status kq_manifest_write(const kq_verification *v, const char *path, kq_error *err);
+
+typedef enum kq_difference { KQ_DIFFERS_BYTES, KQ_DIFFERS_SHAPE, KQ_DIFFERS_MISSING, KQ_DIFFERS_EXTRA, KQ_DIFFERS_METADATA } kq_difference;
+/* Calls `report` for each difference: other bytes, another codec or shape, a tensor that the model lacks, one that the manifest lacks, other
+ * metadata. Success means that the two were compared. KQ_E_IO; KQ_E_FORMAT: no manifest, the offset is the line's; KQ_E_MEMORY. */
+KQ_API KQ_MUST_CHECK kq_status kq_manifest_compare(const kq_verification *v, const char *path,
+                                                   void (*report)(void *ctx, kq_difference what, kq_string name), void *ctx, kq_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -88,7 +88,8 @@ typedef struct cli_command {
 } cli_command;
 
 /* Each in its cmd_NAME.c. */
-extern const cli_command cli_run, cli_inspect, cli_quantize, cli_perplexity, cli_tokenize, cli_logits, cli_encode_rows, cli_decode_rows,
+extern const cli_command cli_run, cli_inspect, cli_quantize, cli_perplexity,
+    cli_calibrate, cli_verify, cli_tokenize, cli_logits, cli_encode_rows, cli_decode_rows,
     cli_doctor, cli_version, cli_help, cli_completion;
 /* All of them in the order of the help, NULL-terminated (main.c). */
 extern const cli_command *const cli_commands[];

@@ -6,7 +6,8 @@
 #include <string.h>
 
 const cli_command *const cli_commands[] = {
-    &cli_run, &cli_inspect, &cli_quantize, &cli_perplexity, &cli_tokenize, &cli_logits, &cli_encode_rows, &cli_decode_rows,
+    &cli_run, &cli_inspect, &cli_quantize, &cli_perplexity,
+    &cli_calibrate, &cli_verify, &cli_tokenize, &cli_logits, &cli_encode_rows, &cli_decode_rows,
     &cli_doctor, &cli_version, &cli_help, &cli_completion, NULL,
 };
 
