@@ -51,7 +51,7 @@ static uint32_t copied_file_type(const kq_quant_plan *p) {
     return 1024 | kq_file_type_of((kq_codec)best);
 }
 
-static kq_status make_values(kq_quant_plan *p, const kq_quant_plan_options *o, kq_error *err) {
+kq_status kq_quant_plan_values_make(kq_quant_plan *p, const kq_quant_plan_options *o, kq_error *err) {
     size_t n = kq_gguf_n_values(p->source);
     p->values = kq_alloc(&p->allocator, n + 6, sizeof *p->values);
     if (!p->values) return kq_fail_memory(err, (n + 6) * sizeof *p->values, "a quantisation plan");
@@ -59,8 +59,7 @@ static kq_status make_values(kq_quant_plan *p, const kq_quant_plan_options *o, k
         const kq_gguf_value *v = kq_gguf_value_at(p->source, i);
         if (!leaves_out(p, v->key.data)) p->values[p->n_values++] = *v;
     }
-    if (p->file_type == UINT32_MAX) p->file_type = copied_file_type(p);
-    bool fine = add_u32(p, "general.quantization_version", 2) && add_u32(p, "general.file_type", p->file_type);
+    bool fine = add_u32(p, "general.quantization_version", 2) && add_u32(p, "general.file_type", 0);
     if (p->imatrix) {
         const char *dataset = kq_imatrix_dataset_at(p->imatrix, 0);
         uint32_t chunks = kq_imatrix_chunks(p->imatrix, NULL);
@@ -72,29 +71,36 @@ static kq_status make_values(kq_quant_plan *p, const kq_quant_plan_options *o, k
     return fine ? KQ_OK : kq_fail_memory(err, 128, "a quantisation plan");
 }
 
-/* The size of the GGUF: header, values, descriptions of tensors, and each tensor's data from a multiple of the alignment on. */
-static kq_status measure(kq_quant_plan *p, kq_error *err) {
-    uint64_t at = 24, alignment = KQ_GGUF_DEFAULT_ALIGNMENT;
+kq_status kq_quant_plan_head(const kq_quant_plan *p, uint64_t *bytes, uint64_t *alignment, kq_error *err) {
+    uint64_t at = 24; /* of the header, then values and descriptions of tensors */
     bool fine = true;
+    *alignment = KQ_GGUF_DEFAULT_ALIGNMENT;
     for (size_t i = 0; i < p->n_values; i++) {
         const kq_gguf_value *v = &p->values[i];
-        if (strcmp(v->key.data, "general.alignment") == 0) alignment = kq_load_u32(v->data); /* a power of two: the reader knows */
+        if (strcmp(v->key.data, "general.alignment") == 0) *alignment = kq_load_u32(v->data); /* a power of two: the reader knows */
         fine = fine && kq_add(at, 8 + v->key.size + 4 + (v->kind == KQ_GGUF_ARRAY ? 12 : 0), &at) && kq_add(at, v->size, &at);
     }
-    for (size_t i = 0; i < p->n_choices; i++) {
-        const kq_gguf_tensor *t = p->choices[i].tensor;
+    for (size_t i = 0; i < kq_gguf_n_tensors(p->source); i++) {
+        const kq_gguf_tensor *t = kq_gguf_tensor_at(p->source, i);
         fine = fine && kq_add(at, 8 + t->name.size + 4 + 8 * (uint64_t)t->n_dims + 4 + 8, &at);
     }
-    for (size_t i = 0; i < p->n_choices; i++) {
-        fine = fine && kq_round_up(at, alignment, &at) && kq_add(at, p->choices[i].bytes, &at) &&
-               kq_add(p->tensor_bytes, p->choices[i].bytes, &p->tensor_bytes) && kq_add(p->weights, p->choices[i].tensor->weights, &p->weights);
-    }
-    fine = fine && kq_round_up(at, alignment, &at);
-    p->file_bytes = at;
+    fine = fine && kq_round_up(at, *alignment, bytes);
     return fine ? KQ_OK : kq_fail(err, KQ_E_LIMIT, "the output would have more than 2^64 bytes");
 }
 
-kq_status kq_quant_plan_finish(kq_quant_plan *p, const kq_quant_plan_options *o, kq_error *err) {
-    KQ_TRY(make_values(p, o, err));
-    return measure(p, err);
+kq_status kq_quant_plan_finish(kq_quant_plan *p, kq_error *err) {
+    uint64_t at, alignment;
+    if (p->file_type == UINT32_MAX) p->file_type = copied_file_type(p);
+    for (size_t i = 0; i < p->n_values; i++) {
+        if (strcmp(p->values[i].key.data, "general.file_type") == 0) p->values[i].data = (const uint8_t *)&p->file_type;
+    }
+    KQ_TRY(kq_quant_plan_head(p, &at, &alignment, err));
+    bool fine = true;
+    for (size_t i = 0; i < p->n_choices; i++) {
+        const kq_quant_choice *c = &p->choices[i];
+        fine = fine && kq_add(at, c->bytes, &at) && kq_round_up(at, alignment, &at) && kq_add(p->tensor_bytes, c->bytes, &p->tensor_bytes) &&
+               kq_add(p->weights, c->tensor->weights, &p->weights);
+    }
+    p->file_bytes = at;
+    return fine ? KQ_OK : kq_fail(err, KQ_E_LIMIT, "the output would have more than 2^64 bytes");
 }

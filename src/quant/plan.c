@@ -18,6 +18,9 @@ typedef struct planner {
     kq_codec output, embedding;
     uint64_t *roles;           /* of every tensor of the source */
     uint64_t n_layer;          /* by the names of tensors */
+    bool target;
+    kq_target_item *items;     /* what a target decides */
+    size_t n_items;
     kq_error *err;
 } planner;
 
@@ -62,11 +65,15 @@ static kq_status read_options(planner *p) {
     int n = (o->type != NULL) + (o->preset != NULL) + (o->recipe != NULL) + (o->target_bpw != 0.0 || o->target_bytes != 0);
     if (n != 1) return kq_fail(p->err, KQ_E_ARGUMENT, "a plan begins with one of type, preset, recipe and target, not with %d", n);
     if (o->pure && !o->type) return kq_fail(p->err, KQ_E_ARGUMENT, "pure goes with a type only");
-    if (o->target_bpw != 0.0 || o->target_bytes != 0) return kq_fail(p->err, KQ_E_UNSUPPORTED, "targets are not supported");
+    p->target = o->target_bpw != 0.0 || o->target_bytes != 0;
+    if (p->target && o->target_bpw != 0.0 && (o->target_bytes != 0 || !(o->target_bpw > 0.0 && o->target_bpw <= 64.0))) {
+        return kq_fail(p->err, KQ_E_ARGUMENT, "a target is bits a weight, above 0 and at most 64, or bytes: not %g and %llu", o->target_bpw,
+                       (ull)o->target_bytes);
+    }
     if (o->type) {
         p->type = kq_quant_type_find(o->type);
         if (!p->type) return kq_fail(p->err, KQ_E_ARGUMENT, "no quantisation type is named '%s'", o->type);
-    } else {
+    } else if (!p->target) {
         KQ_TRY(read_recipe(p));
     }
     if (o->output_codec) {
@@ -185,6 +192,16 @@ static bool needs_importances(const planner *p, const kq_gguf_tensor *t, kq_code
     }
 }
 
+/* Whether the matrix has importances for a tensor; an embedding's may be of another kind, and are then not used. */
+static kq_status find_importances(const planner *p, const kq_gguf_tensor *t, bool *found) {
+    *found = false;
+    if (!p->plan->imatrix) return KQ_OK;
+    bool embedding = kq_name_classify(t->name.data) == KQ_CLASS_EMBEDDING;
+    kq_status status = kq_imatrix_weights(p->plan->imatrix, t->name.data, t->dims[0], t->dims[2], NULL, found, embedding ? NULL : p->err);
+    if (status) *found = false;
+    return embedding ? KQ_OK : status;
+}
+
 static kq_status settle_importances(planner *p, const kq_gguf_tensor *t, kq_quant_choice *c) {
     const kq_imatrix *im = p->plan->imatrix;
     const kq_codec_info *codec = kq_codec_describe(c->codec);
@@ -193,11 +210,7 @@ static kq_status settle_importances(planner *p, const kq_gguf_tensor *t, kq_quan
     if (!im && needed) {
         return kq_fail(p->err, KQ_E_ARGUMENT, "tensor %s becomes %s, which needs an importance matrix", KQ_SHOW(t->name), codec->name);
     }
-    if (im) {
-        kq_status status = kq_imatrix_weights(im, t->name.data, t->dims[0], t->dims[2], NULL, &found, p->err);
-        if (status && kq_name_classify(t->name.data) != KQ_CLASS_EMBEDDING) return status; /* an embedding's may be of another kind */
-        if (status) found = false;
-    }
+    KQ_TRY(find_importances(p, t, &found));
     if (im && needed && !found) {
         return kq_fail(p->err, KQ_E_ARGUMENT, "tensor %s becomes %s, which needs importances: the matrix has none for it", KQ_SHOW(t->name),
                        codec->name);
@@ -206,8 +219,19 @@ static kq_status settle_importances(planner *p, const kq_gguf_tensor *t, kq_quan
     return KQ_OK;
 }
 
-static kq_status settle(planner *p, const kq_gguf_tensor *t, verdict *v, kq_quant_choice *c) {
+/* May the tensor be encoded? */
+static kq_status check_source(const planner *p, const kq_gguf_tensor *t) {
     const kq_codec_info *old = kq_codec_describe(t->codec);
+    if (!old->decodes) return kq_fail(p->err, KQ_E_UNSUPPORTED, "tensor %s is in %s, which holds no weights", KQ_SHOW(t->name), old->label);
+    if (old->block_weights > 1 && !p->o->allow_requantize) {
+        return kq_fail(p->err, KQ_E_UNSUPPORTED, "tensor %s is quantised already (%s); encoding it again must be allowed by name", KQ_SHOW(t->name),
+                       old->name);
+    }
+    if (t->dims[3] > 1) return kq_fail(p->err, KQ_E_UNSUPPORTED, "tensor %s has 4 dims", KQ_SHOW(t->name));
+    return KQ_OK;
+}
+
+static kq_status settle(planner *p, const kq_gguf_tensor *t, verdict *v, kq_quant_choice *c) {
     c->wanted = c->codec = t->codec;
     c->bytes = t->bytes;
     c->copied = true;
@@ -217,19 +241,13 @@ static kq_status settle(planner *p, const kq_gguf_tensor *t, verdict *v, kq_quan
         return kq_fail(p->err, KQ_E_ARGUMENT, "tensor %s: its rows of %llu are no whole blocks of %s, and nothing stands in for that",
                        KQ_SHOW(t->name), (ull)t->dims[0], kq_codec_describe(v->codec)->name);
     }
-    const kq_codec_info *codec = kq_codec_describe(c->codec);
     if (c->codec != c->wanted) {
         size_t n = strlen(v->reason);
         snprintf(v->reason + n, sizeof v->reason - n, "; rows of %llu are no whole blocks of %s", (ull)t->dims[0],
                  kq_codec_describe(c->wanted)->name);
     }
     if (c->codec == t->codec) return KQ_OK;
-    if (!old->decodes) return kq_fail(p->err, KQ_E_UNSUPPORTED, "tensor %s is in %s, which holds no weights", KQ_SHOW(t->name), old->label);
-    if (old->block_weights > 1 && !p->o->allow_requantize) {
-        return kq_fail(p->err, KQ_E_UNSUPPORTED, "tensor %s is quantised already (%s); encoding it again as %s must be allowed by name",
-                       KQ_SHOW(t->name), old->name, codec->name);
-    }
-    if (t->dims[3] > 1) return kq_fail(p->err, KQ_E_UNSUPPORTED, "tensor %s has 4 dims", KQ_SHOW(t->name));
+    KQ_TRY(check_source(p, t));
     c->copied = false;
     uint64_t row_bytes;
     KQ_TRY(kq_row_bytes(c->codec, t->dims[0], &row_bytes, p->err));
@@ -249,24 +267,71 @@ static const char *show_roles(kq_arena *arena, uint64_t roles) {
     return kq_arena_string(arena, text, strlen(text));
 }
 
-static kq_status choose(planner *p, const kq_gguf_tensor *t, kq_quant_choice *c) {
+static kq_status conclude(planner *p, verdict *v, kq_quant_choice *c) {
+    KQ_TRY(settle(p, c->tensor, v, c));
+    c->reason = kq_arena_string(&p->plan->arena, v->reason, strlen(v->reason));
+    return c->reason ? KQ_OK : kq_fail_memory(p->err, sizeof v->reason, "a quantisation plan");
+}
+
+static kq_status choose(planner *p, const kq_gguf_tensor *t, size_t i, kq_quant_choice *c) {
     verdict v = {0};
     const char *never = kq_never_quantised(t);
     const kq_subject s = {t, kq_name_layer(t->name.data), p->roles[t - kq_gguf_tensor_at(p->plan->source, 0)]};
-    *c = (kq_quant_choice){.tensor = t, .error = -1.0};
+    *c = (kq_quant_choice){.tensor = t, .role = show_roles(&p->plan->arena, s.roles), .error = -1.0};
+    if (!c->role) return kq_fail_memory(p->err, 512, "a quantisation plan");
     if (never) {
         v.keep = true;
         snprintf(v.reason, sizeof v.reason, "never quantised: %s", never);
     } else if (p->type && p->type->file_type == UINT32_MAX) {
         v.keep = true;
         snprintf(v.reason, sizeof v.reason, "%s", p->type->name);
-    } else {
+    } else if (!p->target) {
         KQ_TRY(judge(p, &s, &v));
+    } else if (!judge_by_options(p, &s, &v)) {
+        kq_target_item *item = &p->items[p->n_items++];
+        *item = (kq_target_item){.tensor = t, .roles = s.roles, .choice = i};
+        KQ_TRY(check_source(p, t));
+        return find_importances(p, t, &item->weighted);
     }
-    KQ_TRY(settle(p, t, &v, c));
-    c->reason = kq_arena_string(&p->plan->arena, v.reason, strlen(v.reason));
-    c->role = show_roles(&p->plan->arena, s.roles);
-    return c->reason && c->role ? KQ_OK : kq_fail_memory(p->err, sizeof v.reason, "a quantisation plan");
+    return conclude(p, &v, c);
+}
+
+/* ---- targets ------------------------------------------------------------------------------------------------------- */
+
+/* What the budget leaves for the items, once all others are settled. */
+static kq_status read_budget(planner *p, kq_target *target) {
+    const kq_quant_plan *plan = p->plan;
+    uint64_t used = 0, weights = 0;
+    target->alignment = 1;
+    if (p->o->target_bytes) KQ_TRY(kq_quant_plan_head(plan, &used, &target->alignment, p->err));
+    bool fine = true;
+    for (size_t i = 0; i < plan->n_choices; i++) { /* an item has 0 bytes yet */
+        uint64_t bytes;
+        fine = fine && kq_round_up(plan->choices[i].bytes, target->alignment, &bytes) && kq_add(used, bytes, &used) &&
+               kq_add(weights, plan->choices[i].tensor->weights, &weights);
+    }
+    uint64_t limit = p->o->target_bytes ? p->o->target_bytes : (uint64_t)(p->o->target_bpw / 8.0 * (double)weights);
+    if (!fine || used > limit) {
+        return kq_fail(p->err, KQ_E_ARGUMENT, "the target is %llu bytes, and what is not quantised takes %llu", (ull)limit, (ull)used);
+    }
+    target->budget = limit - used;
+    return KQ_OK;
+}
+
+static kq_status choose_items(planner *p) {
+    kq_quant_plan *plan = p->plan;
+    kq_target target = {.measure = {plan->allocator, plan->source, plan->imatrix, p->o->pool}, .arena = &plan->arena,
+                        .progress = p->o->progress, .progress_ctx = p->o->progress_ctx};
+    KQ_TRY(read_budget(p, &target));
+    KQ_TRY(kq_target_choose(&target, p->items, p->n_items, p->err));
+    for (size_t i = 0; i < p->n_items; i++) {
+        kq_target_item *item = &p->items[i];
+        verdict v = {.codec = item->codec};
+        snprintf(v.reason, sizeof v.reason, "%s", item->reason);
+        plan->choices[item->choice].error = item->error;
+        KQ_TRY(conclude(p, &v, &plan->choices[item->choice]));
+    }
+    return KQ_OK;
 }
 
 /* ---- the whole ----------------------------------------------------------------------------------------------------- */
@@ -282,7 +347,8 @@ static kq_status choose_all(planner *p) {
     size_t n = kq_gguf_n_tensors(plan->source);
     uint32_t *order = kq_alloc_raw(&plan->allocator, n, sizeof *order);
     plan->choices = kq_alloc(&plan->allocator, n, sizeof *plan->choices);
-    if (!order || !plan->choices) {
+    p->items = kq_alloc(&plan->allocator, p->target ? n : 0, sizeof *p->items);
+    if (!order || !plan->choices || !p->items) {
         kq_free(&plan->allocator, order);
         return kq_fail_memory(p->err, n * sizeof *plan->choices, "a quantisation plan");
     }
@@ -290,7 +356,7 @@ static kq_status choose_all(planner *p) {
     kq_sort_indices(order, n, before, plan->source);
     kq_status status = KQ_OK;
     for (size_t i = 0; i < n && !status; i++) {
-        status = choose(p, kq_gguf_tensor_at(plan->source, order[i]), &plan->choices[i]);
+        status = choose(p, kq_gguf_tensor_at(plan->source, order[i]), i, &plan->choices[i]);
         plan->n_choices = i + 1;
     }
     kq_free(&plan->allocator, order);
@@ -323,10 +389,12 @@ static kq_status make(planner *p) {
     p->tied = !kq_gguf_tensor_find(plan->source, "output.weight");
     KQ_TRY(read_roles(p));
     if (p->type) KQ_TRY(kq_mixture_init(&p->mixture, plan->source, p->type, plan->imatrix != NULL, p->err));
+    KQ_TRY(kq_quant_plan_values_make(plan, p->o, p->err));
     KQ_TRY(choose_all(p));
     KQ_TRY(check_met(p));
+    if (p->target) KQ_TRY(choose_items(p));
     plan->file_type = p->type ? p->type->file_type : majority(plan);
-    return kq_quant_plan_finish(plan, p->o, p->err);
+    return kq_quant_plan_finish(plan, p->err);
 }
 
 kq_status kq_quant_plan_open(kq_quant_plan **out, const kq_gguf *source, const kq_quant_plan_options *options, kq_error *err) {
@@ -346,6 +414,7 @@ kq_status kq_quant_plan_open(kq_quant_plan **out, const kq_gguf *source, const k
     kq_status status = make(&maker);
     kq_free(&a, maker.recipe.rules);
     kq_free(&a, maker.roles);
+    kq_free(&a, maker.items);
     if (status) kq_quant_plan_close(p);
     else *out = p;
     return status;

@@ -118,7 +118,43 @@ struct kq_quant_plan {
     uint64_t tensor_bytes, file_bytes, weights;
 };
 
-/* The output's metadata and the sizes of it all, once the choices stand (output.c). */
-kq_status kq_quant_plan_finish(kq_quant_plan *p, const kq_quant_plan_options *o, kq_error *err);
+/* The output's metadata, but for the file type (output.c). */
+kq_status kq_quant_plan_values_make(kq_quant_plan *p, const kq_quant_plan_options *o, kq_error *err);
+/* Bytes before the first tensor's data, and what every tensor's data begins at a multiple of. Needs the metadata. */
+kq_status kq_quant_plan_head(const kq_quant_plan *p, uint64_t *bytes, uint64_t *alignment, kq_error *err);
+/* The file type and the sizes of it all, once the choices stand. */
+kq_status kq_quant_plan_finish(kq_quant_plan *p, kq_error *err);
+
+/* ---- targets (measure.c, target.c) --------------------------------------------------------------------------------- */
+
+typedef struct kq_measure {
+    kq_allocator allocator;
+    const kq_gguf *g;
+    const kq_imatrix *imatrix;
+    kq_pool *pool;
+} kq_measure;
+/* errors[i]: squared error over squared weights of a sample of rows in codecs[i]; infinite where its encoder cannot do it. `weighted`:
+ * with importances. No more memory than a few MiB or a few rows for each thread, besides the importances. */
+kq_status kq_measure_tensor(const kq_measure *m, const kq_gguf_tensor *t, bool weighted, const kq_codec *codecs, size_t n, double *errors,
+                            kq_error *err);
+
+typedef struct kq_target_item {
+    const kq_gguf_tensor *tensor; /* holds weights */
+    uint64_t roles;
+    size_t choice;                /* its index in the plan */
+    bool weighted;
+    kq_codec codec;               /* what was chosen, */
+    double error;                 /* its error, and why */
+    const char *reason;
+} kq_target_item;
+typedef struct kq_target {
+    kq_measure measure;
+    kq_arena *arena;    /* for reasons */
+    uint64_t budget;    /* bytes for the items */
+    uint64_t alignment; /* of what each takes */
+    bool (*progress)(void *ctx, uint64_t done, uint64_t total, const char *tensor);
+    void *progress_ctx;
+} kq_target;
+kq_status kq_target_choose(const kq_target *target, kq_target_item *items, size_t n, kq_error *err);
 
 #endif

@@ -404,7 +404,7 @@ static void quantised_sources(void **state) {
     assert_true(choice(p, "blk.0.attn_q.weight")->copied);
     kq_quant_plan_close(p);
     o.type = "Q8_0";
-    refused(m.g, &o, KQ_E_UNSUPPORTED, "tensor blk.0.attn_q.weight is quantised already (q4_k); encoding it again as q8_0");
+    refused(m.g, &o, KQ_E_UNSUPPORTED, "tensor blk.0.attn_q.weight is quantised already (q4_k); encoding it again must be allowed");
     o.allow_requantize = true;
     p = plan(m.g, &o);
     assert_false(choice(p, "blk.0.attn_q.weight")->copied);
@@ -458,6 +458,56 @@ static void importances(void **state) {
     unmake(&m);
 }
 
+/* A target is met and nearly used up, by bits and by bytes; more bytes never make more error; threads change nothing. */
+static void targets(void **state) {
+    (void)state;
+    made m = make("qwen3-dense", NULL);
+    kq_gguf *g = m.g;
+    kq_pool *pool;
+    assert_int_equal(kq_pool_open(&pool, 2, NULL, NULL), KQ_OK);
+    kq_quant_plan_options o = KQ_OPTIONS_INIT(kq_quant_plan_options);
+    kq_quant_override over = {"blk.0.attn_k", "q8_0"};
+    o.overrides = &over;
+    o.n_overrides = 1;
+    double last = 1e9;
+    for (int bits = 4; bits <= 7; bits++) {
+        o.target_bpw = bits;
+        o.pool = bits % 2 ? pool : NULL;
+        kq_quant_plan *p = plan(g, &o);
+        double sum = 0.0;
+        for (size_t i = 0; i < kq_quant_plan_size(p); i++) sum += kq_quant_plan_at(p, i)->error > 0 ? kq_quant_plan_at(p, i)->error : 0.0;
+        assert_true(kq_quant_plan_bpw(p) <= bits && kq_quant_plan_bpw(p) > bits - 0.5);
+        assert_true(sum < last);
+        last = sum;
+        takes(p, "blk.0.attn_k.weight", KQ_Q8_0);
+        assert_non_null(strstr(choice(p, "blk.1.attn_v.weight")->reason, "target: error "));
+        kq_quant_plan_options file = o;
+        file.target_bpw = 0.0;
+        file.target_bytes = kq_quant_plan_file_bytes(p);
+        file.pool = bits % 2 ? NULL : pool;
+        kq_quant_plan *q = plan(g, &file);
+        assert_true(kq_quant_plan_file_bytes(q) <= file.target_bytes);
+        assert_true(kq_quant_plan_file_bytes(q) > file.target_bytes / 10 * 9);
+        kq_quant_plan_close(q);
+        o.pool = bits % 2 ? NULL : pool;
+        q = plan(g, &o);
+        for (size_t i = 0; i < kq_quant_plan_size(p); i++) {
+            assert_int_equal(kq_quant_plan_at(p, i)->codec, kq_quant_plan_at(q, i)->codec);
+            assert_true(kq_quant_plan_at(p, i)->error == kq_quant_plan_at(q, i)->error);
+        }
+        kq_quant_plan_close(q);
+        kq_quant_plan_close(p);
+    }
+    o.target_bpw = 1.0;
+    refused(g, &o, KQ_E_ARGUMENT, "the target leaves ");
+    o.target_bpw = 0.001;
+    refused(g, &o, KQ_E_ARGUMENT, "what is not quantised takes");
+    o.target_bpw = -4.0;
+    refused(g, &o, KQ_E_ARGUMENT, "above 0 and at most 64");
+    kq_pool_close(pool);
+    unmake(&m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(globs),
@@ -467,6 +517,7 @@ int main(void) {
         cmocka_unit_test(options),
         cmocka_unit_test(quantised_sources),
         cmocka_unit_test(importances),
+        cmocka_unit_test(targets),
         cmocka_unit_test(types_of_tale),
         cmocka_unit_test(the_file_of_tale),
     };
