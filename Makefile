@@ -18,7 +18,7 @@ configure = mkdir -p $(1) && cmake --preset $(2) -B $(1) $(if $(wildcard $(1)/CM
 compile = cmake --build $(1) --parallel $(jobs) >&2
 ctest = ctest --test-dir $(1) --parallel $(jobs) --output-on-failure
 
-.PHONY: all run test sanitize thread arm fuzz bench reference install clean help
+.PHONY: all run test sanitize thread arm fuzz bench reference matrix install clean help
 .NOTPARALLEL:
 
 all:
@@ -57,6 +57,10 @@ reference:
 	@tools/setup reference
 	@mkdir -p build/reference && doxygen docs/Doxyfile
 
+# docs/matrix.md: what the tables of codecs, kernels and encoders hold.
+matrix:
+	@tools/matrix >docs/matrix.md.new && mv docs/matrix.md.new docs/matrix.md
+
 # The ARM build, cross-compiled and run under qemu-user: every kernel on a processor without and on one with dot products.
 arm:
 	@tools/setup build test arm
@@ -94,5 +98,6 @@ help:
 	@echo 'make fuzz       run every fuzzer for FUZZ_SECONDS=60 seconds (clang)'
 	@echo 'make bench      time every kernel that this machine can run'
 	@echo 'make reference  the public headers as a website, in build/reference/html (doxygen)'
+	@echo 'make matrix     docs/matrix.md, from the tables of codecs, kernels and encoders'
 	@echo 'make install    copy the release to PREFIX=/usr/local (DESTDIR is heeded)'
 	@echo 'make clean      remove build/'
