@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* q4_0 for AVX2. */
+#include "cpu/x86/unit_avx2.h"
+
+#define KERNEL(op) kq_##op##_q4_0_avx2
+#define BLOCK kq_block_q4_0
+#define UNIT_BLOCKS 8
+#define SCALING BY_32
+#define OFFSET 8
+#define MINIMA 0
+
+INLINE unit unit_open(const BLOCK *b) { return (unit){.scales[0] = halves_apart(&b->d, sizeof *b)}; }
+
+INLINE __m256i unit_codes(const BLOCK *b, unit *u, int g) {
+    (void)u;
+    return split_nibbles(b[g].qs);
+}
+
+#include "cpu/x86/unit_avx2_tmpl.h"

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* What the AVX2 kernels of unit_avx2_tmpl.h share: what a unit of 256 weights is taken apart into, and how. Only files that are compiled for AVX2
+ * include it. */
+#ifndef KQ_CPU_X86_UNIT_AVX2_H
+#define KQ_CPU_X86_UNIT_AVX2_H
+
+#include "codec/blocks.h"
+#include "codec/codebooks.h"
+#include "cpu/kernels.h"
+#include "cpu/x86/avx2.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* What does not belong to a single group; unit_avx2_tmpl.h says which of it a codec fills in. */
+typedef struct unit {
+    __m256 scales[2], minima[2];
+    __m256i steps; /* sixteen integers of 16 bits */
+    __m256 d;
+    __m256i state[3]; /* the codec's own */
+} unit;
+
+INLINE __m128i load16(const void *p) { return _mm_loadu_si128((const __m128i *)p); }
+INLINE __m256i twice(const void *p) { return _mm256_broadcastsi128_si256(load16(p)); } /* 16 bytes in both halves */
+
+/* Eight binary16 that lie `pitch` bytes apart. */
+INLINE __m256 halves_apart(const void *first, size_t pitch) {
+    const uint8_t *p = first;
+    uint16_t h[8];
+    for (size_t i = 0; i < 8; i++) h[i] = kq_load_u16(p + i * pitch);
+    return _mm256_cvtph_ps(_mm_setr_epi16((short)h[0], (short)h[1], (short)h[2], (short)h[3], (short)h[4], (short)h[5], (short)h[6], (short)h[7]));
+}
+INLINE __m256 one_half(uint16_t h) { return _mm256_set1_ps(_cvtsh_ss(h)); }
+
+/* Split nibbles: 16 bytes are 32 codes. */
+INLINE __m256i split_nibbles(const void *qs) {
+    const __m256i shift = _mm256_setr_epi64x(0, 0, 4, 4);
+    return _mm256_and_si256(_mm256_srlv_epi64(twice(qs), shift), _mm256_set1_epi8(15));
+}
+
+/* 32 bits as 32 bytes: all ones where the bit is set. */
+INLINE __m256i spread_bits(const void *bits) {
+    const __m256i byte = _mm256_setr_epi64x(0, 0x0101010101010101ll, 0x0202020202020202ll, 0x0303030303030303ll);
+    const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201ull);
+    __m256i each = _mm256_shuffle_epi8(_mm256_set1_epi32((int)kq_load_u32(bits)), byte);
+    return _mm256_cmpeq_epi8(_mm256_and_si256(each, bit), bit);
+}
+
+#endif
