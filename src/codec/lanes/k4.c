@@ -54,7 +54,8 @@ LANE vm encode_k4(int n_max, const batch *b, vi head[4], vi codes[256]) {
     }
     redo = m_or(redo, with ? search_positive(8, 63, scales, sums, &d, sc) : k4_scales(scales, &d, sc));
     redo = m_or(redo, with ? search_positive(8, 63, mins, sums, &dmin, mn) : k4_scales(mins, &dmin, mn));
-    redo = m_or(redo, m_or(v_is_nan(d), v_is_nan(dmin)));
+    redo = m_or(redo, m_or(v_not_finite(scales, 8), v_not_finite(mins, 8)));
+    redo = m_or(redo, m_or(v_not_finite(&d, 1), v_not_finite(&dmin, 1)));
     vi d16 = v_to_f16(d), dmin16 = v_to_f16(dmin);
     head[0] = d16 | dmin16 << 16;
     k4_pack(sc, mn, head + 1);

@@ -37,7 +37,10 @@ LANE vf v_max(vf a, vf b) { return _mm512_max_ps(a, b); } /* a > b ? a : b */
 LANE vf v_min(vf a, vf b) { return _mm512_min_ps(a, b); } /* a < b ? a : b */
 LANE vf v_abs(vf x) { return _mm512_abs_ps(x); }
 LANE vf v_sqrt(vf x) { return _mm512_sqrt_ps(x); }
+LANE vf v_about_inverse(vf x) { return _mm512_rcp14_ps(x); }
+#define ABOUT 0x1p-14f /* its relative error; |x| in 2^-120 .. 2^120 */
 LANE vm v_lt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+LANE vm v_le(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
 LANE vm v_eq(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
 LANE vf v_select(vm m, vf yes, vf no) { return _mm512_mask_mov_ps(no, m, yes); }
 LANE vi v_select_int(vm m, vi yes, vi no) { return (vi)_mm512_mask_mov_epi32((__m512i)no, m, (__m512i)yes); }
@@ -68,7 +71,10 @@ LANE vf v_max(vf a, vf b) { return _mm256_max_ps(a, b); }
 LANE vf v_min(vf a, vf b) { return _mm256_min_ps(a, b); }
 LANE vf v_abs(vf x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
 LANE vf v_sqrt(vf x) { return _mm256_sqrt_ps(x); }
+LANE vf v_about_inverse(vf x) { return _mm256_rcp_ps(x); }
+#define ABOUT 0x1.8p-12f
 LANE vm v_lt(vf a, vf b) { return (vm)_mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+LANE vm v_le(vf a, vf b) { return (vm)_mm256_cmp_ps(a, b, _CMP_LE_OQ); }
 LANE vm v_eq(vf a, vf b) { return (vm)_mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
 LANE vf v_select(vm m, vf yes, vf no) { return _mm256_blendv_ps(no, yes, (__m256)m); }
 LANE vi v_select_int(vm m, vi yes, vi no) { return (vi)_mm256_blendv_epi8((__m256i)no, (__m256i)yes, (__m256i)m); }
@@ -101,6 +107,7 @@ LANE vf v_from_bits(vi x) { return (vf)x; }
 LANE vi v_bits(vf x) { return (vi)x; }
 LANE vf v_abs(vf x) { return (vf)((vi)x & 0x7fffffff); }
 LANE vm v_lt(vf a, vf b) { return a < b; }
+LANE vm v_le(vf a, vf b) { return a <= b; }
 LANE vm v_eq(vf a, vf b) { return a == b; }
 LANE vf v_select(vm m, vf yes, vf no) { return (vf)((m & (vi)yes) | (~m & (vi)no)); }
 LANE vi v_select_int(vm m, vi yes, vi no) { return (m & yes) | (~m & no); }
@@ -112,6 +119,8 @@ LANE vm m_not(vm a) { return ~a; }
 LANE vf v_max(vf a, vf b) { return (vf)_mm_max_ps((__m128)a, (__m128)b); }
 LANE vf v_min(vf a, vf b) { return (vf)_mm_min_ps((__m128)a, (__m128)b); }
 LANE vf v_sqrt(vf x) { return (vf)_mm_sqrt_ps((__m128)x); }
+LANE vf v_about_inverse(vf x) { return (vf)_mm_rcp_ps((__m128)x); }
+#define ABOUT 0x1.8p-12f
 LANE unsigned m_bits(vm m) { return (unsigned)_mm_movemask_ps((__m128)m); }
 LANE vi v_truncate(vf x) { return (vi)_mm_cvttps_epi32((__m128)x); }
 LANE vf v_to_float(vi x) { return (vf)_mm_cvtepi32_ps((__m128i)x); }
@@ -121,6 +130,8 @@ LANE vf v_min(vf a, vf b) { return v_select(a < b, a, b); }
 LANE vf v_sqrt(vf x) {
     return (vf){__builtin_sqrtf(x[0]), __builtin_sqrtf(x[1]), __builtin_sqrtf(x[2]), __builtin_sqrtf(x[3])};
 }
+LANE vf v_about_inverse(vf x) { return v_set(1) / x; }
+#define ABOUT 0x1p-23f
 LANE unsigned m_bits(vm m) { return (unsigned)((m[0] & 1) | (m[1] & 2) | (m[2] & 4) | (m[3] & 8)); }
 LANE vi v_truncate(vf x) { return (vi){kq_truncate(x[0]), kq_truncate(x[1]), kq_truncate(x[2]), kq_truncate(x[3])}; }
 LANE vf v_to_float(vi x) { return __builtin_convertvector(x, vf); }
@@ -133,11 +144,17 @@ LANE vf v_from_f16(vi x) {
 #endif
 
 LANE vm v_gt(vf a, vf b) { return v_lt(b, a); }
+LANE vm v_ge(vf a, vf b) { return v_le(b, a); }
+LANE vi v_select_bit(vm m, int32_t bit) { return v_select_int(m, v_int(bit), v_int(0)); }
 LANE vf v_neg(vf x) { return v_from_bits(v_bits(x) ^ v_int(INT32_MIN)); }
 LANE vf v_zero(void) { return v_set(0); }
 LANE vm m_none(void) { return v_lt(v_zero(), v_zero()); }
-/* The bits of finite numbers and infinities differ from a NaN's in that they equal themselves. */
-LANE vm v_is_nan(vf x) { return m_not(v_eq(x, x)); }
+/* The lanes where one of n is infinite or NaN. */
+LANE vm v_not_finite(const vf *x, size_t n) {
+    vf sum = v_zero();
+    for (size_t i = 0; i < n; i++) sum += x[i] - x[i];
+    return m_not(v_eq(sum, v_zero()));
+}
 
 /* ---- roundings ------------------------------------------------------------------------------------------------------- */
 
@@ -227,6 +244,21 @@ LANE void lanes_out(uint8_t *const p[KQ_LANES], size_t at, const vi words[4]) {
     for (size_t j = 0; j < 4; j++) put_quarters(p, j, at, r[j]);
 }
 
+/* The first n of those bytes. */
+LANE void lanes_out_part(uint8_t *const p[KQ_LANES], size_t at, const vi words[4], size_t n) {
+    uint8_t whole[KQ_LANES][16], *to[KQ_LANES];
+    for (size_t i = 0; i < KQ_LANES; i++) to[i] = whole[i];
+    lanes_out(to, 0, words);
+    for (size_t i = 0; i < KQ_LANES; i++) memcpy(p[i] + at, whole[i], n);
+}
+
+/* The lower half of a word of every lane. */
+LANE void lanes_out_half(uint8_t *const p[KQ_LANES], size_t at, vi word) {
+    int32_t each[KQ_LANES];
+    memcpy(each, &word, sizeof each);
+    for (size_t i = 0; i < KQ_LANES; i++) memcpy(p[i] + at, &each[i], 2);
+}
+
 /* ---- batches --------------------------------------------------------------------------------------------------------- */
 
 /* KQ_LANES blocks: where they are, their importances (weighted or not), and where they go. */
@@ -241,11 +273,17 @@ typedef struct batch {
 LANE void batch_fill(batch *b, const float *src, const float *importances, uint8_t *dst, size_t first, size_t n_blocks, size_t row_blocks,
                      size_t block_weights, size_t block_bytes, uint8_t *beside) {
     b->n = KQ_MIN(n_blocks - first, (size_t)KQ_LANES);
-    for (size_t i = 0; i < KQ_LANES; i++) {
-        size_t block = first + KQ_MIN(i, b->n - 1);
-        b->x[i] = src + block * block_weights;
-        b->importances[i] = importances ? importances + block % row_blocks * block_weights : NULL;
-        b->out[i] = i < b->n ? dst + block * block_bytes : beside;
+    size_t column = importances ? first % row_blocks : 0, last = b->n - 1;
+    for (size_t i = 0; i < b->n; i++) {
+        b->x[i] = src + (first + i) * block_weights;
+        b->importances[i] = importances ? importances + column * block_weights : NULL;
+        b->out[i] = dst + (first + i) * block_bytes;
+        if (++column == row_blocks) column = 0;
+    }
+    for (size_t i = b->n; i < KQ_LANES; i++) {
+        b->x[i] = b->x[last];
+        b->importances[i] = b->importances[last];
+        b->out[i] = beside;
     }
 }
 

@@ -5,6 +5,17 @@
 
 #include "codec/lanes/lanes.h"
 
+/* The element of greatest magnitude with its sign, the first of equals. */
+LANE vf v_greatest_signed(const vf *x, size_t n) {
+    vf most = v_zero(), with_sign = v_zero();
+    for (size_t i = 0; i < n; i++) {
+        vf size = v_abs(x[i]);
+        with_sign = v_select(v_gt(size, most), x[i], with_sign);
+        most = v_max(size, most);
+    }
+    return with_sign;
+}
+
 LANE vf v_sum_of_squares(const vf *x, size_t n) {
     vf sum = v_zero();
     for (size_t i = 0; i < n; i++) sum += x[i] * x[i];
@@ -206,6 +217,91 @@ LANE vm search_positive(int n, int n_max, const vf *x, const vf *w, vf *scale_ou
     }
     for (int i = 0; i < n; i++) codes[i] = v_select_int(dead, v_int(0), v_truncate(l[i]));
     *scale_out = v_select(m_and(m_not(dead), v_gt(wll, v_zero())), wxl / wll, v_zero());
+    return wild;
+}
+
+
+/* ---- x ~ scale * (code - n_max) ------------------------------------------------------------------------------------------ */
+
+/* What the search of a group found: codes are nearest(inverse * x) + n_max, and 0 in the lanes of `dead`. */
+typedef struct signed_fit {
+    vf scale, inverse;
+    vf most; /* of x, with its sign */
+    vm dead;
+} signed_fit;
+
+/* sum w x l and sum w l l of `pairs` groups, for the codes that their inverses give. */
+LANE void fit_signed(int pairs, int n, int n_max, const vf *inverse, const vf *x, const vf *wx, const vf *w, vf *wxl, vf *wll) {
+    for (int p = 0; p < pairs; p++) wxl[p] = wll[p] = v_zero();
+    for (int i = 0; i < n; i++) {
+        for (int p = 0; p < pairs; p++) {
+            vf l = v_nearest(inverse[p] * x[p * n + i], -n_max, n_max - 1);
+            wxl[p] += wx[p * n + i] * l;
+            wll[p] += w[p * n + i] * l * l;
+        }
+    }
+}
+
+/* kq_search_signed for `pairs` groups of n: x and w [pairs][n]; w NULL: x^2. Nothing wraps: |inverse * x| is at most n_max + 1. */
+LANE void search_signed(int pairs, int n, int n_max, const vf *x, const vf *w, signed_fit *out) {
+    enum { MOST = 2 };
+    vf wx[MOST * 32], ww[MOST * 32], best[MOST], inverse[MOST], wxl[MOST], wll[MOST];
+    for (int i = 0; i < pairs * n; i++) {
+        ww[i] = x[i] * x[i];
+        if (w) ww[i] = w[i];
+        wx[i] = ww[i] * x[i];
+    }
+    for (int p = 0; p < pairs; p++) {
+        out[p].most = v_greatest_signed(x + p * n, (size_t)n);
+        out[p].dead = v_lt(v_abs(out[p].most), v_set(1e-15f));
+        out[p].inverse = inverse[p] = v_set((float)-n_max) / out[p].most;
+    }
+    fit_signed(pairs, n, n_max, inverse, x, wx, ww, wxl, wll);
+    for (int p = 0; p < pairs; p++) {
+        out[p].scale = v_select(v_eq(wll[p], v_zero()), v_zero(), wxl[p] / wll[p]);
+        best[p] = out[p].scale * wxl[p];
+    }
+    for (int k = -9; k <= 9; k++) {
+        if (k == 0) continue;
+        for (int p = 0; p < pairs; p++) inverse[p] = v_set(-((float)n_max + 0.1f * (float)k)) / out[p].most;
+        fit_signed(pairs, n, n_max, inverse, x, wx, ww, wxl, wll);
+        for (int p = 0; p < pairs; p++) {
+            vm better = m_and(v_gt(wll[p], v_zero()), v_gt(wxl[p] * wxl[p], best[p] * wll[p]));
+            vf scale = wxl[p] / wll[p];
+            out[p].scale = v_select(better, scale, out[p].scale);
+            out[p].inverse = v_select(better, inverse[p], out[p].inverse);
+            best[p] = v_select(better, scale * wxl[p], best[p]);
+        }
+    }
+    for (int p = 0; p < pairs; p++) out[p].scale = v_select(out[p].dead, v_zero(), out[p].scale);
+}
+
+LANE void signed_codes(int n, int n_max, const vf *x, const signed_fit *f, vi *codes) {
+    for (int i = 0; i < n; i++) {
+        vi code = v_code(v_nearest_raw(f->inverse * x[i], -n_max, n_max - 1)) + v_int(n_max);
+        codes[i] = v_select_int(f->dead, v_int(0), code);
+    }
+}
+
+/* As again_affine, for codes nearest(x / d) + n_max; where d is 0 they stay as they are. */
+LANE vm again_signed(int n, int n_max, const vf *x, vf most, vf d, vi *codes) {
+    vm kept = v_eq(d, v_zero());
+    vf divisor = v_select(kept, v_set(1), d), inverse = v_set(1) / divisor, doubt = v_zero();
+    vi found[32];
+    for (int i = 0; i < n; i++) {
+        vf q = x[i] * inverse, rounded = q + v_set(MAGIC);
+        doubt = v_max(v_abs(q - (rounded - v_set(MAGIC))), doubt);
+        found[i] = v_code(v_min(v_max(rounded, v_set(MAGIC - (float)n_max)), v_set(MAGIC + (float)(n_max - 1)))) + v_int(n_max);
+    }
+    vm wild = m_and(m_not(v_lt(v_abs(most * inverse), v_set(0x1p21f))), m_not(kept));
+    if (m_any(m_not(v_lt(doubt, v_set(0.5f - 0x1p-15f))))) {
+        for (int i = 0; i < n; i++) found[i] = v_code(v_nearest_raw(x[i] / divisor, -n_max, n_max - 1)) + v_int(n_max);
+    }
+    if (m_any(kept)) {
+        for (int i = 0; i < n; i++) codes[i] = v_select_int(kept, codes[i], found[i]);
+    } else {
+        for (int i = 0; i < n; i++) codes[i] = found[i];
+    }
     return wild;
 }
 
