@@ -118,55 +118,73 @@ static float affine_codes(int n_max, const float *x, const float *importances, f
     return scale;
 }
 
-bool kq_encode_q4_0(const float *src, size_t n_weights, const float *importances, void *dst) {
+static void encode_q4_0(const float *x, const float *importances, float sigma2, void *dst) {
     kq_block_q4_0 *b = dst;
+    uint8_t codes[32];
+    b->d = kq_f32_to_f16(signed_codes(8, x, importances, sigma2, codes));
+    put_nibbles(codes, b->qs);
+}
+
+static void encode_q4_1(const float *x, const float *importances, float sigma2, void *dst) {
+    kq_block_q4_1 *b = dst;
+    uint8_t codes[32];
+    float min;
+    b->d = kq_f32_to_f16(affine_codes(15, x, importances, sigma2, codes, &min));
+    b->m = kq_f32_to_f16(min);
+    for (int j = 0; j < 32; j++) codes[j] = (uint8_t)KQ_MIN(15, (int8_t)codes[j]);
+    put_nibbles(codes, b->qs);
+}
+
+static void encode_q5_0(const float *x, const float *importances, float sigma2, void *dst) {
+    kq_block_q5_0 *b = dst;
+    uint8_t codes[32];
+    b->d = kq_f32_to_f16(signed_codes(16, x, importances, sigma2, codes));
+    put_nibbles(codes, b->qs);
+    put_fifth_bits(codes, b->qh);
+}
+
+static void encode_q5_1(const float *x, const float *importances, float sigma2, void *dst) {
+    kq_block_q5_1 *b = dst;
+    uint8_t codes[32];
+    float min;
+    b->d = kq_f32_to_f16(affine_codes(31, x, importances, sigma2, codes, &min));
+    b->m = kq_f32_to_f16(min);
+    put_nibbles(codes, b->qs);
+    put_fifth_bits(codes, b->qh);
+}
+
+void kq_encode_block_32(uint32_t codec, const float *x, const float *importances, float sigma2, void *dst) {
+    switch (codec) {
+    case KQ_Q4_0: encode_q4_0(x, importances, sigma2, dst); break;
+    case KQ_Q4_1: encode_q4_1(x, importances, sigma2, dst); break;
+    case KQ_Q5_0: encode_q5_0(x, importances, sigma2, dst); break;
+    case KQ_Q5_1: encode_q5_1(x, importances, sigma2, dst); break;
+    default: assert(!"a codec of this file");
+    }
+}
+
+static bool encode_blocks(uint32_t codec, size_t block_bytes, const float *src, size_t n_weights, const float *importances, uint8_t *dst) {
     float sigma2 = row_sigma2(src, n_weights, importances);
-    for (size_t i = 0; i < n_weights; i += 32, b++) {
-        uint8_t codes[32];
-        b->d = kq_f32_to_f16(signed_codes(8, src + i, importances ? importances + i : NULL, sigma2, codes));
-        put_nibbles(codes, b->qs);
+    for (size_t i = 0; i < n_weights; i += 32, dst += block_bytes) {
+        kq_encode_block_32(codec, src + i, importances ? importances + i : NULL, sigma2, dst);
     }
     return true;
+}
+
+bool kq_encode_q4_0(const float *src, size_t n_weights, const float *importances, void *dst) {
+    return encode_blocks(KQ_Q4_0, sizeof(kq_block_q4_0), src, n_weights, importances, dst);
 }
 
 bool kq_encode_q4_1(const float *src, size_t n_weights, const float *importances, void *dst) {
-    kq_block_q4_1 *b = dst;
-    float sigma2 = row_sigma2(src, n_weights, importances);
-    for (size_t i = 0; i < n_weights; i += 32, b++) {
-        uint8_t codes[32];
-        float min;
-        b->d = kq_f32_to_f16(affine_codes(15, src + i, importances ? importances + i : NULL, sigma2, codes, &min));
-        b->m = kq_f32_to_f16(min);
-        for (int j = 0; j < 32; j++) codes[j] = (uint8_t)KQ_MIN(15, (int8_t)codes[j]);
-        put_nibbles(codes, b->qs);
-    }
-    return true;
+    return encode_blocks(KQ_Q4_1, sizeof(kq_block_q4_1), src, n_weights, importances, dst);
 }
 
 bool kq_encode_q5_0(const float *src, size_t n_weights, const float *importances, void *dst) {
-    kq_block_q5_0 *b = dst;
-    float sigma2 = row_sigma2(src, n_weights, importances);
-    for (size_t i = 0; i < n_weights; i += 32, b++) {
-        uint8_t codes[32];
-        b->d = kq_f32_to_f16(signed_codes(16, src + i, importances ? importances + i : NULL, sigma2, codes));
-        put_nibbles(codes, b->qs);
-        put_fifth_bits(codes, b->qh);
-    }
-    return true;
+    return encode_blocks(KQ_Q5_0, sizeof(kq_block_q5_0), src, n_weights, importances, dst);
 }
 
 bool kq_encode_q5_1(const float *src, size_t n_weights, const float *importances, void *dst) {
-    kq_block_q5_1 *b = dst;
-    float sigma2 = row_sigma2(src, n_weights, importances);
-    for (size_t i = 0; i < n_weights; i += 32, b++) {
-        uint8_t codes[32];
-        float min;
-        b->d = kq_f32_to_f16(affine_codes(31, src + i, importances ? importances + i : NULL, sigma2, codes, &min));
-        b->m = kq_f32_to_f16(min);
-        put_nibbles(codes, b->qs);
-        put_fifth_bits(codes, b->qh);
-    }
-    return true;
+    return encode_blocks(KQ_Q5_1, sizeof(kq_block_q5_1), src, n_weights, importances, dst);
 }
 
 bool kq_encode_q8_0(const float *src, size_t n_weights, const float *importances, void *dst) {

@@ -84,4 +84,9 @@ float kq_search_affine(size_t n, int n_max, const float *x, const float *w, cons
  * 256: the format's packing cuts it, and the bytes are identical only if it is cut there and not here. */
 float kq_search_positive(size_t n, int n_max, const float *x, const float *w, uint8_t *codes);
 
+/* ---- blocks (legacy.c) ---------------------------------------------------------------------------------------------------- */
+
+/* One block of q4_0, q4_1, q5_0 or q5_1 in a row whose mean square is sigma2. */
+void kq_encode_block_32(uint32_t codec, const float *x, const float *importances, float sigma2, void *dst);
+
 #endif

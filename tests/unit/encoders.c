@@ -25,11 +25,13 @@ static float gaussian(void) { return uniform() + uniform() + uniform() + uniform
 static float magnitude(int low, int high) { return ldexpf(gaussian(), low + (int)(draw() % (uint32_t)(high - low + 1))); }
 
 /* n weights of one kind. What a search multiplies by itself may overflow (kinds of 2^60 and more) or vanish. */
-enum { KINDS = 24 };
+enum { KINDS = 25 };
 static void fill(int kind, float *x, size_t n) {
     float constant = magnitude(-6, 2), group = 1;
     int shift = (int)(draw() % 250) - 140;
     size_t outlier = draw() % n;
+    static const float tops[] = {1, 6, 12, 8, 16, 127, -127, -8};
+    float top = tops[draw() % 8], beside = ldexpf(1, (int)(draw() % 4) - 2);
     for (size_t i = 0; i < n; i++) {
         float g = gaussian();
         if (i % 16 == 0) group = ldexpf(1, (int)(draw() % 28) - 14);
@@ -57,6 +59,12 @@ static void fill(int kind, float *x, size_t n) {
         case 20: x[i] = ldexpf(g, shift); break;
         case 21: x[i] = draw() % 16 ? -fabsf(g) : 1e-3f; break;
         case 22: x[i] = i / 32 % 2 ? 0 : g; break;
+        case 23: /* where roundings turn: halves, and the floats beside them */
+            x[i] = (float)((int)(draw() % 33) - 16) * 0.5f;
+            x[i] = i % 32 == 0 ? top : draw() % 3 ? x[i] : nextafterf(x[i], draw() % 2 ? -INFINITY : INFINITY);
+            if (draw() % 8 == 0 && i % 32) x[i] = fminf(fabsf(top), 127) * (float)(draw() % 3) * 0.25f;
+            if (beside < 1) x[i] *= beside;
+            break;
         default: x[i] = ldexpf(g, 30 + (int)(draw() % 90)); break;
         }
         if (!(fabsf(x[i]) < INFINITY)) x[i] = 0x1.fffffep127f;

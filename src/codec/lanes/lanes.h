@@ -44,6 +44,7 @@ LANE vm v_le(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
 LANE vm v_eq(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
 LANE vf v_select(vm m, vf yes, vf no) { return _mm512_mask_mov_ps(no, m, yes); }
 LANE vi v_select_int(vm m, vi yes, vi no) { return (vi)_mm512_mask_mov_epi32((__m512i)no, m, (__m512i)yes); }
+LANE vi v_count(vm m, vi n) { return (vi)_mm512_mask_add_epi32((__m512i)n, m, (__m512i)n, _mm512_set1_epi32(1)); } /* n + 1 in those lanes */
 LANE vm m_and(vm a, vm b) { return _kand_mask16(a, b); }
 LANE vm m_or(vm a, vm b) { return _kor_mask16(a, b); }
 LANE vm m_not(vm a) { return _knot_mask16(a); }
@@ -78,6 +79,7 @@ LANE vm v_le(vf a, vf b) { return (vm)_mm256_cmp_ps(a, b, _CMP_LE_OQ); }
 LANE vm v_eq(vf a, vf b) { return (vm)_mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
 LANE vf v_select(vm m, vf yes, vf no) { return _mm256_blendv_ps(no, yes, (__m256)m); }
 LANE vi v_select_int(vm m, vi yes, vi no) { return (vi)_mm256_blendv_epi8((__m256i)no, (__m256i)yes, (__m256i)m); }
+LANE vi v_count(vm m, vi n) { return n - m; }
 LANE vm m_and(vm a, vm b) { return a & b; }
 LANE vm m_or(vm a, vm b) { return a | b; }
 LANE vm m_not(vm a) { return ~a; }
@@ -111,6 +113,7 @@ LANE vm v_le(vf a, vf b) { return a <= b; }
 LANE vm v_eq(vf a, vf b) { return a == b; }
 LANE vf v_select(vm m, vf yes, vf no) { return (vf)((m & (vi)yes) | (~m & (vi)no)); }
 LANE vi v_select_int(vm m, vi yes, vi no) { return (m & yes) | (~m & no); }
+LANE vi v_count(vm m, vi n) { return n - m; }
 LANE vm m_and(vm a, vm b) { return a & b; }
 LANE vm m_or(vm a, vm b) { return a | b; }
 LANE vm m_not(vm a) { return ~a; }
@@ -165,6 +168,8 @@ LANE vf v_nearest_raw(vf f, int low, int high) { return v_min(v_max(f + v_set(MA
 LANE vf v_nearest(vf f, int low, int high) { return v_nearest_raw(f, low, high) - v_set(MAGIC); }
 /* The integer of v_nearest_raw. */
 LANE vi v_code(vf raw) { return v_bits(raw) - v_int(0x4b400000); }
+/* kq_round_away where |f| < 2^22: towards zero, of f and the greatest float below a half. */
+LANE vi v_round_away(vf f) { return v_truncate(f + v_from_bits((v_bits(f) & INT32_MIN) | 0x3effffff)); }
 /* What a v_nearest is good for: false too for NaN. */
 LANE vm v_tame(vf f) { return v_lt(v_abs(f), v_set(0x1p22f)); }
 
