@@ -152,6 +152,7 @@ LANE vi v_select_bit(vm m, int32_t bit) { return v_select_int(m, v_int(bit), v_i
 LANE vf v_neg(vf x) { return v_from_bits(v_bits(x) ^ v_int(INT32_MIN)); }
 LANE vf v_zero(void) { return v_set(0); }
 LANE vm m_none(void) { return v_lt(v_zero(), v_zero()); }
+LANE vm v_is_nan(vf x) { return m_not(v_eq(x, x)); }
 /* The lanes where one of n is infinite or NaN. */
 LANE vm v_not_finite(const vf *x, size_t n) {
     vf sum = v_zero();
