@@ -87,10 +87,10 @@ typedef struct cli_command {
     int (*run)(const void *values); /* the exit code */
 } cli_command;
 
-/* Each in its cmd_NAME.c. */
-extern const cli_command cli_run, cli_inspect, cli_quantize, cli_perplexity,
-    cli_calibrate, cli_verify, cli_tokenize, cli_logits, cli_encode_rows, cli_decode_rows,
-    cli_doctor, cli_version, cli_help, cli_completion;
+/* Each in its cmd_NAME.c; a new command is that file and a row of commands.def. */
+#define COMMAND(id) extern const cli_command cli_##id;
+#include "cli/commands.def"
+#undef COMMAND
 /* All of them in the order of the help, NULL-terminated (main.c). */
 extern const cli_command *const cli_commands[];
 /* -h, which every command has (options.c). */

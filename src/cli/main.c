@@ -6,9 +6,10 @@
 #include <string.h>
 
 const cli_command *const cli_commands[] = {
-    &cli_run, &cli_inspect, &cli_quantize, &cli_perplexity,
-    &cli_calibrate, &cli_verify, &cli_tokenize, &cli_logits, &cli_encode_rows, &cli_decode_rows,
-    &cli_doctor, &cli_version, &cli_help, &cli_completion, NULL,
+#define COMMAND(id) &cli_##id,
+#include "cli/commands.def"
+#undef COMMAND
+    NULL,
 };
 
 static int run_command(const cli_command *c, int argc, char **argv) {
