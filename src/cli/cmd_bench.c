@@ -190,7 +190,7 @@ static void print_text(const values *v, const result *r, size_t n) {
     }
     cli_table_print(&t, stdout, cli_columns(stdout));
     cli_table_free(&t);
-    printf("\nMillions of weights a second, medians of %d, from cache. known: %s.\n", (int)v->repetitions, PEER_SOURCE);
+    printf("\nMillions of weights a second, medians of %d, from cache.\nknown: %s.\n", (int)v->repetitions, PEER_SOURCE);
 }
 
 /* ---- the command --------------------------------------------------------------------------------------------------------------- */
