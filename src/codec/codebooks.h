@@ -19,4 +19,8 @@ extern const uint16_t kq_grid_iq2_xxs[256], kq_grid_iq2_xs[512], kq_grid_iq2_s[1
 extern const uint16_t kq_grid_iq3_xxs[256], kq_grid_iq3_s[512];
 extern const uint16_t kq_grid_iq1[2048];
 
+/* The same cells with their levels as bytes, weight 0 in the lowest; iq1's are 8 (level + 2). For kernels that cannot spread codes. */
+extern const uint64_t kq_cells_iq2_xxs[256], kq_cells_iq2_xs[512], kq_cells_iq2_s[1024], kq_cells_iq1[2048];
+extern const uint32_t kq_cells_iq3_xxs[256], kq_cells_iq3_s[512];
+
 #endif

@@ -229,6 +229,13 @@ static void check_grid(const char *file, const uint16_t *grid, int n, int weight
     fclose(f);
 }
 
+/* Cells as bytes, which are a * level + b. */
+static void check_cells(const void *cells, int n, int weights, const uint16_t *grid, int bits, const int *levels, int a, int b) {
+    const uint8_t *byte = cells;
+    for (int i = 0; i < n; i++)
+        for (int e = 0; e < weights; e++) assert_int_equal(*byte++, a * levels[grid[i] >> bits * e & ((1 << bits) - 1)] + b);
+}
+
 static void codebooks_are_the_formats(void **state) {
     (void)state;
     int iq2[4], xxs[8], s[8];
@@ -241,6 +248,12 @@ static void codebooks_are_the_formats(void **state) {
     check_grid("iq3_xxs", kq_grid_iq3_xxs, 256, 4, 3, xxs);
     check_grid("iq3_s", kq_grid_iq3_s, 512, 4, 3, s);
     check_grid("iq1_s", kq_grid_iq1, 2048, 8, 2, (const int[]){-1, 0, 1, 99});
+    check_cells(kq_cells_iq2_xxs, 256, 8, kq_grid_iq2_xxs, 2, iq2, 1, 0);
+    check_cells(kq_cells_iq2_xs, 512, 8, kq_grid_iq2_xs, 2, iq2, 1, 0);
+    check_cells(kq_cells_iq2_s, 1024, 8, kq_grid_iq2_s, 2, iq2, 1, 0);
+    check_cells(kq_cells_iq3_xxs, 256, 4, kq_grid_iq3_xxs, 3, xxs, 1, 0);
+    check_cells(kq_cells_iq3_s, 512, 4, kq_grid_iq3_s, 3, s, 1, 0);
+    check_cells(kq_cells_iq1, 2048, 8, kq_grid_iq1, 2, (const int[]){-1, 0, 1, 99}, 8, 16);
     static const uint16_t index[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     int iq4[16], e2m1[16];
     for (int i = 0; i < 16; i++) iq4[i] = kq_levels_iq4[i];

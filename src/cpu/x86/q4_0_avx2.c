@@ -9,7 +9,7 @@
 #define OFFSET 8
 #define MINIMA 0
 
-INLINE unit unit_open(const BLOCK *b) { return (unit){.scales[0] = halves_apart(&b->d, sizeof *b)}; }
+INLINE void unit_open(const BLOCK *b, unit *u) { u->scales[0] = halves_apart(&b->d, sizeof *b); }
 
 INLINE __m256i unit_codes(const BLOCK *b, unit *u, int g) {
     (void)u;

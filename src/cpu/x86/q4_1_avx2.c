@@ -9,8 +9,9 @@
 #define OFFSET -1
 #define MINIMA 1
 
-INLINE unit unit_open(const BLOCK *b) {
-    return (unit){.scales[0] = halves_apart(&b->d, sizeof *b), .minima[0] = halves_apart(&b->m, sizeof *b)};
+INLINE void unit_open(const BLOCK *b, unit *u) {
+    u->scales[0] = halves_apart(&b->d, sizeof *b);
+    u->minima[0] = halves_apart(&b->m, sizeof *b);
 }
 
 INLINE __m256i unit_codes(const BLOCK *b, unit *u, int g) {

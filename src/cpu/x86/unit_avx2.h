@@ -16,7 +16,9 @@ typedef struct unit {
     __m256 scales[2], minima[2];
     __m256i steps; /* sixteen integers of 16 bits */
     __m256 d;
-    __m256i state[3]; /* the codec's own */
+    __m256i rest[2];        /* tq1_0: what its next trits come from */
+    uint16_t index[64];     /* iq: of cells that have more than 8 bits of it */
+    uint8_t parity[32];     /* iq: signs of cells, where they are not stored as they are used */
 } unit;
 
 INLINE __m128i load16(const void *p) { return _mm_loadu_si128((const __m128i *)p); }
@@ -35,6 +37,14 @@ INLINE __m256 one_half(uint16_t h) { return _mm256_set1_ps(_cvtsh_ss(h)); }
 INLINE __m256i split_nibbles(const void *qs) {
     const __m256i shift = _mm256_setr_epi64x(0, 0, 4, 4);
     return _mm256_and_si256(_mm256_srlv_epi64(twice(qs), shift), _mm256_set1_epi8(15));
+}
+
+/* Sixteen levels, each so much more, in both halves, for vpshufb. */
+INLINE __m256i levels_from_zero(const int8_t *levels, int offset) { return _mm256_add_epi8(twice(levels), _mm256_set1_epi8((char)offset)); }
+
+/* Of four planes (blocks.h) the codes of weights 32g .. 32g + 31. */
+INLINE __m256i two_bits(const uint8_t *qs, int g) {
+    return _mm256_and_si256(_mm256_srli_epi16(load32(qs + 32 * (g / 4)), 2 * (g % 4)), _mm256_set1_epi8(3));
 }
 
 /* 32 bits as 32 bytes: all ones where the bit is set. */

@@ -7,7 +7,7 @@
  *     OFFSET        what a code stands for: a weight is (code - OFFSET) * scale. Codes are 0 .. 129. SIGNED instead of it: a weight is
  *                   code * scale, and codes are -128 .. 127
  *     MINIMA        1: a weight is code * scale - OFFSET * minimum, OFFSET being 1 or -1; 0 otherwise
- *     unit_open(b)            the unit's scales: BY_32 in scales[0] (and minima in minima[0]); BY_16 in both; STEPS_16: d and steps, which are
+ *     unit_open(b, u)         the unit's scales: BY_32 in scales[0] (and minima in minima[0]); BY_16 in both; STEPS_16: d and steps, which are
  *                             -128 .. 127, and minima in both
  *     unit_codes(b, u, g)     the codes of weights 32g .. 32g + 31; g counts upwards
  *     and no other definition of a symbol. All bytes from b on to the end of the unit may be read.
@@ -46,14 +46,15 @@ INLINE __m256 scale_pair(const unit *u, int g) {
     return _mm256_permutevar8x32_ps(u->scales[g / 4], _mm256_add_epi32(first, _mm256_set1_epi32(2 * (g % 4))));
 }
 INLINE __m256i step_pair(const unit *u, int g) {
-    __m256i half = _mm256_permute4x64_epi64(u->steps, g < 4 ? 0x44 : 0xee); /* twice the same eight */
+    __m256i half = g < 4 ? _mm256_permute4x64_epi64(u->steps, 0x44) : _mm256_permute4x64_epi64(u->steps, 0xee); /* twice the same eight */
     __m128i low = _mm_set1_epi16((short)(0x0100 + 0x0404 * (g % 4))), high = _mm_set1_epi16((short)(0x0302 + 0x0404 * (g % 4)));
     return _mm256_shuffle_epi8(half, _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1));
 }
 
 INLINE void add_unit(const BLOCK *b, const kq_act8 *const *x, size_t i, __m256 *even, __m256 *odd, __m256 *off, const size_t M) {
     _Alignas(32) float t[4][8];
-    unit u = unit_open(b);
+    unit u;
+    unit_open(b, &u);
     for (size_t j = 0; j < M; j++) {
         const kq_act8 *a = x[j] + i;
         __m256 scale = _mm256_load_ps(a->scale);
@@ -111,7 +112,8 @@ INLINE void rows_m(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t n_b
 
 INLINE void decode_unit(const BLOCK *b, float *dst) {
     _Alignas(32) float scales[16], minima[16];
-    unit u = unit_open(b);
+    unit u;
+    unit_open(b, &u);
     for (int half = 0; half < (SCALING == BY_32 ? 1 : 2); half++) {
         _mm256_store_ps(scales + 8 * half, SCALING == BY_32 ? u.scales[0] : scales_of_16(&u, half));
         if (MINIMA) _mm256_store_ps(minima + 8 * half, u.minima[half]);
