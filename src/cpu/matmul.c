@@ -10,8 +10,11 @@ enum {
     TILE_LEAST = 16 << 10,    /* bytes times activation rows: below, handing it out costs more than a few per cent of it; */
     TILES = 128,              /* and where neither limits, this many, so that many and uneven threads end together */
     TILES_FROM = 17,          /* activation rows: fewer are quicker row by row, and give what each gives alone */
+    BATCH_FROM = 3,           /* activation rows that are woven for batch, where the codec has it: two are as quick in rowsm */
     SERIAL_FLOATS = 16 << 10  /* activations that one thread brings into their format sooner than a pool wakes */
 };
+
+_Static_assert(TILES_FROM - 1 <= KQ_BATCH && (TILES_FROM - 1) % 8 == 0, "what is woven is whole eights at most");
 
 /* ---- one tile ------------------------------------------------------------------------------------------------------ */
 
@@ -27,6 +30,8 @@ typedef struct matrix {
     kq_act8_fn *act8;   /* fast: all three; exact: none */
     kq_rows1_fn *rows1;
     kq_rowsm_fn *rowsm;
+    kq_batch_fn *batch; /* fast: may be none */
+    kq_weave_fn *weave;
     const float *bias;
 } matrix;
 
@@ -45,6 +50,8 @@ static void matrix_init(matrix *a, const kq_cpu_table *table, uint32_t codec, co
         a->act8 = table->act8[KQ_F32];
         a->rows1 = table->rows1[codec];
         a->rowsm = table->rowsm[codec];
+        a->batch = table->batch[codec];
+        a->weave = table->weave[KQ_F32];
     }
     uint64_t bytes = KQ_MIN(KQ_MAX(n_rows * row_bytes / TILES, TILE_LEAST / m), TILE_MOST);
     a->tile_rows = (bytes / KQ_MAX(row_bytes, 1) + KQ_EXACT_ROWS) / KQ_EXACT_ROWS * KQ_EXACT_ROWS;
@@ -78,12 +85,18 @@ static void exact_rows(const matrix *a, size_t first, size_t n, const float *con
         for (size_t i = 0; i < n; i++) y[j][first + i] = kq_exact_sum(lanes[j][i]);
 }
 
-/* One tile of rows times m <= GROUP activation rows: x are kq_act8 rows in the fast mode and floats in the exact one. */
-static void tile(const matrix *a, size_t index, const void *const *x, float *const *y, size_t m) {
-    size_t first = index * a->tile_rows, n = KQ_MIN(a->tile_rows, a->n_rows - first);
-    if (a->act8) {
-        const uint8_t *w = a->w + first * a->row_bytes;
-        size_t n_blocks = a->n_cols / a->block_weights;
+static bool is_woven(const matrix *a, uint64_t m) { return a->batch && m >= BATCH_FROM && m < TILES_FROM; }
+
+/* One tile of rows times m <= GROUP activation rows: x are kq_act8 rows in the fast mode and floats in the exact one. Woven ones
+ * are at `woven`. */
+static void tile(const matrix *a, size_t index, const void *const *x, const uint8_t *woven, float *const *y, size_t m) {
+    size_t first = index * a->tile_rows, n = KQ_MIN(a->tile_rows, a->n_rows - first), n_blocks = a->n_cols / a->block_weights;
+    const uint8_t *w = a->w + first * a->row_bytes;
+    if (is_woven(a, m)) {
+        float *out[KQ_BATCH];
+        for (size_t j = 0; j < m; j++) out[j] = y[j] + first;
+        a->batch(w, a->row_bytes, n, n_blocks, woven, out, m);
+    } else if (a->act8) {
         const kq_act8 *acts[KQ_ROWSM];
         float *out[KQ_ROWSM];
         for (size_t at = 0, count; at < m; at += count) {
@@ -134,13 +147,26 @@ static bool converted_bytes(uint64_t m, uint64_t n_cols, uint64_t *bytes) {
     return kq_mul(n_cols / KQ_ACT_WEIGHTS + 1, sizeof(kq_act8), bytes) && kq_mul(*bytes, m, bytes);
 }
 
+/* Rows that m woven ones take: whole eights, and four or eight for the rest. */
+static uint64_t woven_rows(uint64_t m) { return m / 8 * 8 + (m % 8 == 0 ? 0 : m % 8 > 4 ? 8 : 4); }
+
 /* ---- y = x w^T ----------------------------------------------------------------------------------------------------- */
 
 typedef struct matmul_job {
     matrix a;
     const kq_matmul_args *args;
     const kq_act8 *acts;
+    uint8_t *woven;
 } matmul_job;
+
+static void matmul_weave(void *ctx, size_t i, size_t worker) {
+    const matmul_job *job = ctx;
+    size_t row = kq_act8_blocks(job->a.n_cols), m = KQ_MIN(job->args->m - 8 * i, 8);
+    (void)worker;
+    const kq_act8 *x[8];
+    for (size_t j = 0; j < m; j++) x[j] = job->acts + (8 * i + j) * row;
+    job->a.weave(x, m, row, job->woven + 8 * i * row * sizeof(kq_act8));
+}
 
 static void matmul_task(void *ctx, size_t i, size_t worker) {
     const matmul_job *job = ctx;
@@ -155,14 +181,14 @@ static void matmul_task(void *ctx, size_t i, size_t worker) {
             x[j] = job->acts ? (const void *)(job->acts + (at + j) * row) : (const void *)(args->x + (at + j) * args->ldx);
             y[j] = args->y + (at + j) * args->ldy;
         }
-        tile(&job->a, i, x, y, m);
+        tile(&job->a, i, x, job->woven, y, m);
     }
 }
 
 bool kq_matmul_scratch(uint64_t m, uint64_t n_cols, int n_threads, uint64_t *bytes) {
     uint64_t tiles = 0;
     if (m >= TILES_FROM && !kq_tiles_scratch(m / KQ_LANES + 1, n_cols, n_threads, &tiles)) return false;
-    if (!converted_bytes(m, n_cols, bytes)) return false;
+    if (!converted_bytes(m < TILES_FROM ? m + woven_rows(m) : m, n_cols, bytes)) return false;
     *bytes = KQ_MAX(*bytes, tiles);
     return true;
 }
@@ -193,6 +219,10 @@ void kq_matmul_run(const kq_cpu_table *table, kq_pool *pool, const kq_matmul_arg
         convert(&job.a, pool, args->x, args->m, args->ldx, scratch);
         job.acts = scratch;
     }
+    if (is_woven(&job.a, args->m)) {
+        job.woven = (uint8_t *)scratch + args->m * kq_act8_blocks(args->n_cols) * sizeof(kq_act8);
+        kq_pool_run(args->m * args->n_cols > SERIAL_FLOATS ? pool : NULL, (args->m + 7) / 8, matmul_weave, &job);
+    }
     kq_pool_run(pool, job.a.n_tiles, matmul_task, &job);
 }
 
@@ -207,11 +237,27 @@ typedef struct gather_job {
     const uint64_t *ends;    /* of each expert's pairs; the first's begin at 0 */
     const uint64_t *few;     /* experts that are done row by row */
     const uint64_t *many;    /* experts that are done in tiles */
+    const uint64_t *woven_at; /* of each of few: the rows before its own at woven */
+    uint8_t *woven;
     size_t n_few, n_many;
 } gather_job;
 
 static uint64_t pairs_begin(const gather_job *job, uint64_t expert) { return expert ? job->ends[expert - 1] : 0; }
 static uint64_t row_of_pair(const kq_gather_args *args, uint64_t pair) { return args->n_x == 1 ? pair / args->n_used : pair; }
+
+/* The rows of one expert, if it has enough of them. */
+static void gather_weave(void *ctx, size_t i, size_t worker) {
+    const gather_job *job = ctx;
+    uint64_t begin = pairs_begin(job, job->few[i]), n = job->ends[job->few[i]] - begin;
+    size_t row = kq_act8_blocks(job->a.n_cols);
+    (void)worker;
+    for (size_t at = 0; is_woven(&job->a, n) && at < n; at += 8) {
+        const kq_act8 *x[8];
+        size_t m = KQ_MIN(n - at, 8);
+        for (size_t j = 0; j < m; j++) x[j] = job->acts + row_of_pair(job->args, job->pairs[begin + at + j]) * row;
+        job->a.weave(x, m, row, job->woven + (job->woven_at[i] + at) * row * sizeof(kq_act8));
+    }
+}
 
 static void gather_task(void *ctx, size_t i, size_t worker) {
     const gather_job *job = ctx;
@@ -221,6 +267,7 @@ static void gather_task(void *ctx, size_t i, size_t worker) {
     uint64_t expert = job->few[i / a.n_tiles], end = job->ends[expert];
     a.w += expert * args->expert_bytes;
     size_t row = kq_act8_blocks(a.n_cols);
+    const uint8_t *woven = job->woven ? job->woven + job->woven_at[i / a.n_tiles] * row * sizeof(kq_act8) : NULL;
     const void *x[GROUP];
     float *y[GROUP];
     for (uint64_t at = pairs_begin(job, expert); at < end; at += GROUP) {
@@ -230,15 +277,16 @@ static void gather_task(void *ctx, size_t i, size_t worker) {
             x[j] = job->acts ? (const void *)(job->acts + from * row) : (const void *)(args->x + from * a.n_cols);
             y[j] = args->y + pair * a.n_rows;
         }
-        tile(&a, i % a.n_tiles, x, y, m);
+        tile(&a, i % a.n_tiles, x, woven, y, m);
     }
 }
 
 bool kq_gather_scratch(uint64_t n_experts, uint64_t n_tokens, uint64_t n_x, uint64_t n_used, uint64_t n_cols, int n_threads,
                        uint64_t *bytes) {
-    uint64_t rows, words, pairs, tiles = 0;
-    if (!kq_mul(n_tokens, n_x, &rows) || !converted_bytes(rows, n_cols, bytes) || !kq_mul(n_tokens, n_used, &pairs) ||
-        !kq_mul(n_experts, 3, &words) || !kq_add(words, pairs, &words) || !kq_mul(words, sizeof(uint64_t), &words) ||
+    uint64_t rows, words, pairs, twice, woven, tiles = 0;
+    if (!kq_mul(n_tokens, n_x, &rows) || !kq_mul(n_tokens, n_used, &pairs) || !kq_mul(pairs, 2, &twice) ||
+        !kq_mul(n_experts, TILES_FROM - 1, &woven) || !kq_add(rows, KQ_MIN(woven, twice), &rows) || !converted_bytes(rows, n_cols, bytes) ||
+        !kq_mul(n_experts, 4, &words) || !kq_add(words, pairs, &words) || !kq_mul(words, sizeof(uint64_t), &words) ||
         !kq_round_up(words, 64, &words)) {
         return false;
     }
@@ -298,15 +346,27 @@ void kq_gather_run(const kq_cpu_table *table, kq_pool *pool, const kq_gather_arg
     gather_job job = {.args = args};
     matrix_init(&job.a, table, args->codec, args->w, args->n_rows, args->n_cols, args->row_bytes, 1, args->exact);
     uint64_t n_pairs = args->n_tokens * args->n_used, rows = args->n_tokens * args->n_x, *words = scratch;
-    void *rest = words + (3 * args->n_experts + n_pairs + 7) / 8 * 8; /* whole cache lines of words */
+    void *rest = words + (4 * args->n_experts + n_pairs + 7) / 8 * 8; /* whole cache lines of words */
     bool tiles = !args->exact && kq_tiles_can(table, args->codec);
-    uint64_t *ends = words, *few = ends + args->n_experts, *many = few + args->n_experts, *pairs = many + args->n_experts;
+    uint64_t *ends = words, *few = ends + args->n_experts, *many = few + args->n_experts, *woven_at = many + args->n_experts;
+    uint64_t *pairs = woven_at + args->n_experts;
     sort_pairs(&job, tiles ? TILES_FROM : UINT64_MAX, pairs, ends, few, many);
     if (job.n_many) gather_tiles(&job, table, pool, rest);
     if (!job.n_few) return;
     if (job.a.act8) {
         convert(&job.a, pool, args->x, rows, args->n_cols, rest);
         job.acts = rest;
+    }
+    if (job.a.batch) {
+        uint64_t n_woven = 0;
+        for (size_t i = 0; i < job.n_few; i++) {
+            uint64_t m = ends[few[i]] - pairs_begin(&job, few[i]);
+            woven_at[i] = n_woven;
+            if (is_woven(&job.a, m)) n_woven += woven_rows(m);
+        }
+        job.woven_at = woven_at;
+        job.woven = (uint8_t *)rest + rows * kq_act8_blocks(args->n_cols) * sizeof(kq_act8);
+        if (n_woven) kq_pool_run(n_woven * args->n_cols > SERIAL_FLOATS ? pool : NULL, job.n_few, gather_weave, &job);
     }
     kq_pool_run(pool, job.n_few * job.a.n_tiles, gather_task, &job);
 }

@@ -12,6 +12,7 @@ enum { COLS = 4096, RUNS = 11, CACHED = 512 << 10 };
 static uint8_t *memory;
 static size_t memory_bytes;
 static kq_act8 *acts;
+static uint8_t *woven;
 static float *floats, *results;
 
 /* Time of this thread: what the scheduler gives to others in between does not count. */
@@ -77,16 +78,17 @@ static double roof(const uint8_t *p, size_t n) {
 void bench_start(size_t megabytes) {
     memory_bytes = KQ_MAX(megabytes, 4) << 20;
     memory = aligned_alloc(4096, memory_bytes);
-    acts = aligned_alloc(64, KQ_ROWSM * kq_act8_blocks(COLS) * sizeof *acts);
-    floats = aligned_alloc(64, KQ_ROWSM * COLS * sizeof *floats);
+    woven = aligned_alloc(64, KQ_BATCH * kq_act8_blocks(COLS) * sizeof *acts);
+    acts = aligned_alloc(64, KQ_BATCH * kq_act8_blocks(COLS) * sizeof *acts);
+    floats = aligned_alloc(64, KQ_BATCH * COLS * sizeof *floats);
     results = aligned_alloc(64, memory_bytes);
-    if (!memory || !acts || !floats || !results) {
+    if (!memory || !woven || !acts || !floats || !results) {
         fprintf(stderr, "check: no memory for %zu MB\n", megabytes);
         exit(1);
     }
     random_start(1, "bench");
-    make_floats(FLOATS_GAUSSIAN, floats, KQ_ROWSM * COLS);
-    for (size_t j = 0; j < KQ_ROWSM; j++) kq_act8_f32_generic(floats + j * COLS, COLS, acts + j * kq_act8_blocks(COLS));
+    make_floats(FLOATS_GAUSSIAN, floats, KQ_BATCH * COLS);
+    for (size_t j = 0; j < KQ_BATCH; j++) kq_act8_f32_generic(floats + j * COLS, COLS, acts + j * kq_act8_blocks(COLS));
     memset(memory, 1, memory_bytes);
     printf("%zu MB from memory, %d KB in cache, rows of %d weights, one thread, medians of %d\n", memory_bytes >> 20, CACHED >> 10, COLS, RUNS);
     printf("%-32s %2s %12s %10s %12s %10s %8s\n", "kernel", "m", "cache GB/s", "ns/weight", "memory GB/s", "ns/weight", "of roof");
@@ -94,9 +96,9 @@ void bench_start(size_t megabytes) {
 
 /* One pass of a kernel over `rows` rows of `row_bytes` at p. */
 static void pass(const kq_kernel *k, const kq_codec_info *c, const uint8_t *p, size_t row_bytes, size_t rows, size_t m) {
-    const kq_act8 *x[KQ_ROWSM];
-    const float *xf[KQ_ROWSM];
-    float *y[KQ_ROWSM];
+    const kq_act8 *x[KQ_BATCH];
+    const float *xf[KQ_BATCH];
+    float *y[KQ_BATCH];
     for (size_t j = 0; j < m; j++) {
         x[j] = acts + j * kq_act8_blocks(COLS);
         xf[j] = floats + j * COLS;
@@ -119,6 +121,7 @@ static void pass(const kq_kernel *k, const kq_codec_info *c, const uint8_t *p, s
         break;
     case KQ_KERNEL_rows1: ((kq_rows1_fn *)k->fn)(p, row_bytes, rows, n_blocks, x[0], y[0]); break;
     case KQ_KERNEL_rowsm: ((kq_rowsm_fn *)k->fn)(p, row_bytes, rows, n_blocks, x, y, m); break;
+    case KQ_KERNEL_batch: ((kq_batch_fn *)k->fn)(p, row_bytes, rows, n_blocks, woven, y, m); break;
     case KQ_KERNEL_score: /* cache rows of 128, in chunks of 256 positions as attention has them */
     case KQ_KERNEL_blend:
         for (size_t head = 128 * c->block_bytes, at = 0; at + 256 * head <= rows * row_bytes; at += 256 * head) {
@@ -133,6 +136,7 @@ static void pass(const kq_kernel *k, const kq_codec_info *c, const uint8_t *p, s
     case KQ_KERNEL_gelu:
         for (size_t r = 0; r < rows; r++) ((kq_silu_fn *)k->fn)((const float *)(const void *)(p + r * row_bytes), floats, COLS, results);
         break;
+    case KQ_KERNEL_weave:
     case KQ_KERNEL_pack:
     case KQ_KERNEL_narrow:
     case KQ_KERNEL_unpack:
@@ -151,8 +155,20 @@ static void fill(const kq_codec_info *c, size_t bytes) {
     for (; have < bytes; have *= 2) memcpy(memory + have, memory, KQ_MIN(have, bytes - have));
 }
 
+/* The first m activation rows, as batch takes them. */
+static void weave(size_t m) {
+    size_t n = kq_act8_blocks(COLS);
+    const kq_act8 *x[8];
+    for (size_t at = 0; at < m; at += 8) {
+        size_t count = KQ_MIN(m - at, 8);
+        for (size_t j = 0; j < count; j++) x[j] = acts + (at + j) * n;
+        kq_weave_f32_generic(x, count, n, woven + at * n * sizeof *acts);
+    }
+}
+
 static void bench_m(const kq_kernel *k, const kq_codec_info *c, size_t m) {
     size_t row_bytes = COLS / c->block_weights * c->block_bytes, cached_rows = CACHED / row_bytes / 4 * 4, rows = memory_bytes / row_bytes / 4 * 4;
+    weave(m);
     double cached[RUNS], far[RUNS], roofs[RUNS];
     size_t repeats = KQ_MAX((size_t)16 << 20, m) / (cached_rows * row_bytes);
     for (int run = -1; run < RUNS; run++) { /* the first is to warm up */
@@ -176,10 +192,12 @@ void bench_kernel(const kq_kernel *k) {
     const kq_codec_info *c = kq_codec_describe(k->codec);
     case_name("%s: bench", k->name);
     if (k->op == KQ_KERNEL_tile) bench_tile(k);
-    if (k->op == KQ_KERNEL_pack || k->op == KQ_KERNEL_narrow || k->op == KQ_KERNEL_unpack || k->op == KQ_KERNEL_tile) return;
+    if (k->op == KQ_KERNEL_weave || k->op == KQ_KERNEL_pack || k->op == KQ_KERNEL_narrow || k->op == KQ_KERNEL_unpack || k->op == KQ_KERNEL_tile) return;
     fill(c, memory_bytes);
     if (k->op == KQ_KERNEL_rowsm || k->op == KQ_KERNEL_exact || k->op == KQ_KERNEL_score || k->op == KQ_KERNEL_blend) {
         for (size_t m = k->op == KQ_KERNEL_rowsm ? 2 : 1; m <= KQ_ROWSM; m *= 2) bench_m(k, c, m);
+    } else if (k->op == KQ_KERNEL_batch) {
+        for (size_t m = 4; m <= KQ_BATCH / 2; m *= 2) bench_m(k, c, m);
     } else {
         bench_m(k, c, 1);
     }

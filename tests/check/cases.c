@@ -249,6 +249,42 @@ static product define_product(const kq_codec_info *c, const uint8_t *row, size_t
     return (product){.value = sum, .may_overflow = may_overflow, .bound = 0x1p-24 * (additions * terms + 3 * weights_alone) + (count / 4 + count / 16) * 0x1p-150 * 32 * 255 * 127};
 }
 
+/* weave, from the words of kernels.h. */
+static void weave_case(const kq_kernel *k, size_t m, size_t n, place where) {
+    case_name("%s: %zu rows of %zu blocks, at %s", k->name, m, n, place_names[where]);
+    size_t width = m > 4 ? 8 : 4, e_end = 16 / width, k_end = width / 2;
+    kq_act8 *acts = buffer_place(&inputs, m * n * sizeof(kq_act8), where, 64);
+    uint8_t *out = buffer_place(&outputs, width * n * sizeof(kq_act8), where, 64), *want;
+    const kq_act8 *x[8];
+    buffer_place(&weights, 0, AT_START, 1);
+    for (size_t i = 0; i < m * n * sizeof(kq_act8); i++) ((uint8_t *)acts)[i] = (uint8_t)random_u32();
+    for (size_t j = 0; j < m; j++) x[j] = acts + j * n;
+    buffer_protect(&inputs);
+    ((kq_weave_fn *)k->fn)(x, m, n, out);
+    static const size_t groups[8] = {0, 2, 4, 6, 1, 3, 5, 7};
+    const kq_act8 none = {0};
+    for (size_t i = 0; i < n; i++) {
+        want = (uint8_t *)expected + i * width * sizeof(kq_act8);
+        for (size_t set = 0; set < k_end; set++) {
+            for (size_t lane = 0; lane < 16; lane++) {
+                size_t row = lane / e_end, g = groups[e_end * set + lane % e_end];
+                const kq_act8 *a = row < m ? x[row] + i : &none;
+                for (size_t s = 0; s < 8; s++) memcpy(want + ((set * 8 + s) * 16 + lane) * 4, a->q + 32 * g + 4 * s, 4);
+                const float values[4] = {a->scale[g], a->sum[g], a->sum16[2 * g], a->sum16[2 * g + 1]};
+                for (size_t v = 0; v < 4; v++) memcpy(want + ((k_end * 8 + v * k_end + set) * 16 + lane) * 4, &values[v], 4);
+            }
+        }
+    }
+    if (memcmp(out, expected, width * n * sizeof(kq_act8))) case_failed("differs from the definition");
+    finish_case();
+}
+
+static void check_weave(const kq_kernel *k) {
+    for (size_t m = 1; m <= 8; m++)
+        for (size_t n = 1; n <= 5; n++)
+            for (int where = 0; where < N_PLACES; where++) weave_case(k, m, n, (place)where);
+}
+
 static kq_rows1_fn *rows1_of(const kq_kernel *k) {
     for (size_t i = 0; i < kq_n_kernels; i++) {
         const kq_kernel *o = &kq_kernels[i];
@@ -261,6 +297,11 @@ static void call_rows(const kq_kernel *k, const uint8_t *w, size_t pitch, size_t
                       size_t m) {
     if (k->op == KQ_KERNEL_rows1) {
         ((kq_rows1_fn *)k->fn)(w, pitch, n_rows, n_blocks, x[0], y[0]);
+    } else if (k->op == KQ_KERNEL_batch) {
+        size_t blocks = kq_act8_blocks(n_blocks * kq_codec_describe(k->codec)->block_weights);
+        uint8_t *woven = (uint8_t *)expected;
+        for (size_t j = 0; j < m; j += 8) kq_weave_f32_generic(x + j, KQ_MIN(m - j, 8), blocks, woven + j * blocks * sizeof(kq_act8));
+        ((kq_batch_fn *)k->fn)(w, pitch, n_rows, n_blocks, woven, y, m);
     } else {
         ((kq_rowsm_fn *)k->fn)(w, pitch, n_rows, n_blocks, x, y, m);
     }
@@ -278,8 +319,8 @@ static void rows_case(const kq_kernel *k, const kq_codec_info *c, rows_size s, w
     uint8_t *w = buffer_place(&weights, pitch * s.n_rows - s.gap, where, 1);
     kq_act8 *acts = buffer_place(&inputs, s.m * act_blocks * sizeof(kq_act8), where, 64);
     float *out = buffer_place(&outputs, s.m * s.n_rows * sizeof(float), where, sizeof(float));
-    const kq_act8 *x[KQ_ROWSM];
-    float *y[KQ_ROWSM];
+    const kq_act8 *x[KQ_BATCH];
+    float *y[KQ_BATCH];
     for (size_t r = 0; r < s.n_rows; r++) make_weights(c, kind, w + r * pitch, s.n_blocks);
     for (size_t j = 0; j < s.m; j++) {
         make_floats(floats, scratch, n_cols);
@@ -345,15 +386,16 @@ static void accuracy_case(const kq_kernel *k, const kq_codec_info *c, floats_kin
 static void check_rows(const kq_kernel *k) {
     const kq_codec_info *c = kq_codec_describe(k->codec);
     static const size_t blocks[] = {1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 17, 25};
+    size_t most = k->op == KQ_KERNEL_rows1 ? 1 : k->op == KQ_KERNEL_batch ? KQ_BATCH : KQ_ROWSM;
     for (size_t b = 0; b < KQ_COUNT(blocks); b++) {
-        for (size_t m = 1; m <= (k->op == KQ_KERNEL_rows1 ? 1 : KQ_ROWSM); m++) {
+        for (size_t m = 1; m <= most; m += m < 18 ? 1 : 7) {
             for (int i = 0; i < (k->op == KQ_KERNEL_rows1 ? 12 : 3); i++) {
                 rows_size s = {blocks[b], 1 + random_below(6), m, random_below(4) ? 0 : random_below(40)};
                 rows_case(k, c, s, (weights_kind)(i % N_WEIGHTS), (floats_kind)random_below(FLOATS_SPECIAL), (place)random_below(N_PLACES));
             }
         }
     }
-    size_t m = k->op == KQ_KERNEL_rows1 ? 1 : KQ_ROWSM;
+    size_t m = KQ_MIN(most, 9);
     for (int where = 0; where < N_PLACES; where++) {
         for (int floats = 0; floats < FLOATS_SPECIAL; floats++) {
             rows_case(k, c, (rows_size){1, 1, m, 0}, WEIGHTS_EXTREME, (floats_kind)floats, (place)where);
@@ -372,7 +414,9 @@ void check_kernel(const kq_kernel *k) {
     case KQ_KERNEL_exact: check_exact(k); break;
     case KQ_KERNEL_act8: check_act8(k); break;
     case KQ_KERNEL_rows1:
-    case KQ_KERNEL_rowsm: check_rows(k); break;
+    case KQ_KERNEL_rowsm:
+    case KQ_KERNEL_batch: check_rows(k); break;
+    case KQ_KERNEL_weave: check_weave(k); break;
     case KQ_KERNEL_pack:
     case KQ_KERNEL_narrow:
     case KQ_KERNEL_tile:

@@ -7,6 +7,7 @@
 #define BLOCK kq_block_iq4_xs
 #define UNIT_BLOCKS 1
 #define GROUP 32
+#define MOST 241
 #define OFFSET 128
 #define MINIMA 0
 
@@ -36,4 +37,4 @@ INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *
     *scales = *minima = _mm512_mul_ps(s, _mm512_broadcastss_ps(_mm_cvtph_ps(head)));
 }
 
-#include "cpu/x86/unit_avx512icl_tmpl.h"
+#include "cpu/x86/batch_avx512icl_tmpl.h"

@@ -6,6 +6,7 @@
 #define BLOCK kq_block_mxfp4
 #define UNIT_BLOCKS 8
 #define GROUP 32
+#define MOST 24
 #define OFFSET 12
 #define MINIMA 0
 
@@ -34,4 +35,4 @@ INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *
     *scales = *minima = _mm512_castsi512_ps(bits);
 }
 
-#include "cpu/x86/unit_avx512icl_tmpl.h"
+#include "cpu/x86/batch_avx512icl_tmpl.h"

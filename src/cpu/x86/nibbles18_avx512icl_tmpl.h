@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* q4_0 and iq4_nl for AVX-512: a binary16 scale and 16 bytes of split nibbles. Before including: KERNEL, BLOCK and OFFSET as
- * unit_avx512icl_tmpl.h has them, and, where codes name levels, LEVELS: sixteen of them, each OFFSET less than it is used as. */
+/* q4_0 and iq4_nl for AVX-512: a binary16 scale and 16 bytes of split nibbles. Before including: KERNEL, BLOCK, MOST and OFFSET as
+ * batch_avx512icl_tmpl.h has them, and, where codes name levels, LEVELS: sixteen of them, each OFFSET less than it is used as. */
 #include "cpu/x86/unit_avx512icl.h"
 
 #define UNIT_BLOCKS 8
@@ -38,4 +38,4 @@ INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *
     *scales = *minima = _mm512_cvtph_ps(_mm512_castsi512_si256(d));
 }
 
-#include "cpu/x86/unit_avx512icl_tmpl.h"
+#include "cpu/x86/batch_avx512icl_tmpl.h"

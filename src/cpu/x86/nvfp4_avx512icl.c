@@ -7,6 +7,7 @@
 #define BLOCK kq_block_nvfp4
 #define UNIT_BLOCKS 4
 #define GROUP 16
+#define MOST 24
 #define OFFSET 12
 #define MINIMA 0
 
@@ -37,4 +38,4 @@ INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *
     *scales = *minima = _mm512_mul_ps(s, _mm512_set1_ps(128)); /* biases 15 and 7, and half of it */
 }
 
-#include "cpu/x86/unit_avx512icl_tmpl.h"
+#include "cpu/x86/batch_avx512icl_tmpl.h"

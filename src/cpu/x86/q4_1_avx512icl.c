@@ -6,6 +6,7 @@
 #define BLOCK kq_block_q4_1
 #define UNIT_BLOCKS 8
 #define GROUP 32
+#define MOST 15
 #define OFFSET -1
 #define MINIMA 1
 
@@ -30,4 +31,4 @@ INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *
     *scales = *minima = _mm512_cvtph_ps(_mm512_castsi512_si256(d));
 }
 
-#include "cpu/x86/unit_avx512icl_tmpl.h"
+#include "cpu/x86/batch_avx512icl_tmpl.h"

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* q5_0 and q5_1 for AVX-512: split nibbles and, in 32 bits, the codes' fifth ones, which are a mask as they lie. Before including: KERNEL and BLOCK as
- * unit_avx512icl_tmpl.h has them, and HAS_MIN: 0 for q5_0, 1 for q5_1. */
+ * batch_avx512icl_tmpl.h has them, and HAS_MIN: 0 for q5_0, 1 for q5_1. */
 #include "cpu/x86/unit_avx512icl.h"
 
 #define UNIT_BLOCKS 8
 #define GROUP 32
+#define MOST 31
 #define MINIMA HAS_MIN
 #if HAS_MIN
 #define OFFSET -1
@@ -44,4 +45,4 @@ INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *
     *scales = *minima = _mm512_cvtph_ps(_mm512_castsi512_si256(d));
 }
 
-#include "cpu/x86/unit_avx512icl_tmpl.h"
+#include "cpu/x86/batch_avx512icl_tmpl.h"
