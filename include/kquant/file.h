@@ -231,8 +231,8 @@ typedef struct kq_safetensors_options {
 } kq_safetensors_options;
 
 /* `path` is a .safetensors file (opened alone, even if it is a shard), an index (NAME.safetensors.index.json), or a folder that holds
- * model.safetensors.index.json or model.safetensors; of both, if the index names the other. Immutable, as an open GGUF is, and the same holds of SIGBUS.
- * KQ_E_IO, KQ_E_FORMAT, KQ_E_LIMIT, KQ_E_UNSUPPORTED (dtype), KQ_E_MEMORY. A shard that is missing or left over is KQ_E_FORMAT.
+ * model.safetensors.index.json or model.safetensors; of both, if the index names the other. Immutable, as an open GGUF is, and the same
+ * holds of SIGBUS. KQ_E_IO, KQ_E_FORMAT, KQ_E_LIMIT, KQ_E_UNSUPPORTED (dtype), KQ_E_MEMORY. A shard that is missing or left over is KQ_E_FORMAT.
  * The JSON is held by jansson while opening, in the C library's memory. */
 KQ_API KQ_MUST_CHECK kq_status kq_safetensors_open(kq_safetensors **out, const char *path, const kq_safetensors_options *options,
                                                    kq_error *err);

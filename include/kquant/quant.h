@@ -116,8 +116,9 @@ KQ_API double kq_quant_plan_bpw(const kq_quant_plan *p);            /* bits a we
 
 /* The plan as a recipe that makes it again: for this model, by names, whatever the plan began with. In pieces, through `put`; returns
  * what `put` returned when it failed. */
-KQ_API KQ_MUST_CHECK kq_status kq_quant_plan_recipe(const kq_quant_plan *p, kq_status (*put)(void *sink, const void *data, size_t size, kq_error *err),
-                                                    void *sink, kq_error *err);
+KQ_API KQ_MUST_CHECK kq_status kq_quant_plan_recipe(const kq_quant_plan *p,
+                                                    kq_status (*put)(void *sink, const void *data, size_t size, kq_error *err), void *sink,
+                                                    kq_error *err);
 
 /* ---- making the model ----------------------------------------------------------------------------------------------- */
 

@@ -205,6 +205,7 @@ kq_status cli_encode(const kq_tokenizer *t, const char *text, size_t size, uint3
 
 #define CLI_HELP_ESCAPE "turn \\n, \\t, \\r, \\\\, \\\" and \\xHH of -p into what they stand for"
 #define CLI_HELP_EXACT "float activations and one order of summation: the same bits for every batch, number of threads and processor"
+#define CLI_HELP_MODEL "model: a GGUF, or a folder (without: the one that comes with kquant)"
 #define CLI_HELP_THREADS "threads; 0 is one for each processor that may be used"
 #define CLI_KV_ALIASES "-ctk --cache-type-k -ctv --cache-type-v"
 

@@ -16,7 +16,7 @@ typedef struct values {
 enum { FORMAT_AUTO, FORMAT_GGUF, FORMAT_DAT };
 
 static const cli_option options[] = {
-    {.names = "-m --model", CLI_IS_FILE(model), .help = "model, unquantised where you have it (without: the one that comes with kquant)"},
+    {.names = "-m --model", CLI_IS_FILE(model), .help = "model: a GGUF, or a folder; unquantised where you have it (without: the one that comes with kquant)"},
     {.names = "-f --file", CLI_IS_FILE(file), .help = "the text; - is standard input"},
     {.names = "-o --output", .aliases = "--output-file", CLI_IS_FILE(output), .help = "where the matrix goes"},
     {.names = "--format", .aliases = "--output-format", CLI_IS_CHOICE(format, "FORM", "auto gguf dat"), .fallback = "auto",
@@ -94,7 +94,9 @@ static int merge_one(kq_imatrix *sum, const char *path, bool first, kq_imatrix_f
     }
     uint32_t size, sum_size, chunks = kq_imatrix_chunks(from, &size), sum_chunks = kq_imatrix_chunks(sum, &sum_size);
     if (first) *form = kq_imatrix_form_of(from), sum_size = size;
-    if (!code && kq_imatrix_form_of(from) != *form) code = cli_fail(CLI_BAD_FILE, "%s: is not of the first's form; their counts mean other things", path);
+    if (!code && kq_imatrix_form_of(from) != *form) {
+        code = cli_fail(CLI_BAD_FILE, "%s: is not of the first's form; their counts mean other things", path);
+    }
     if (!code && size != sum_size) code = cli_fail(CLI_BAD_FILE, "%s: has chunks of %u tokens, the first of %u", path, size, sum_size);
     if (!code && chunks > UINT32_MAX - sum_chunks) code = cli_fail(CLI_BAD_FILE, "%s: too many chunks", path);
     if (!code && add_all(sum, from, &e)) code = cli_fail(CLI_BAD_FILE, "%s: %s", path, e.text);
@@ -323,7 +325,10 @@ static void report(const collecting *c) {
     printf("chunks   %zu of %lld tokens", c->n_chunks, (long long)c->v->ctx_size);
     if (c->old_chunks) printf(", after %zu from %s", c->old_chunks, c->v->in_file);
     printf("\nweights  %zu, of which %zu were never hit\n", all.weights, all.never);
-    if (all.experts) printf("experts  %zu, of which %zu were never hit, and %zu by less than a tenth of their share\n", all.experts, all.experts_never, all.experts_few);
+    if (all.experts) {
+        printf("experts  %zu, of which %zu were never hit, and %zu by less than a tenth of their share\n", all.experts, all.experts_never,
+               all.experts_few);
+    }
     static const cli_column columns[] = {{"tensor", false, true}, {"expert", true, false}, {"rows", true, false}, {"", false, false}};
     cli_table t = {.columns = columns, .n_columns = CLI_COUNT(columns)};
     list_gaps(c, table_row, &t);
@@ -332,7 +337,8 @@ static void report(const collecting *c) {
         cli_table_print(&t, stdout, cli_columns(stdout));
     }
     cli_table_free(&t);
-    fprintf(stderr, "%stime     %.1f s, %s tokens/s%s\n", cli_faint(), c->seconds, cli_rate((double)tokens / CLI_MAX(c->seconds, 1e-9)).text, cli_plain());
+    fprintf(stderr, "%stime     %.1f s, %s tokens/s%s\n", cli_faint(), c->seconds, cli_rate((double)tokens / CLI_MAX(c->seconds, 1e-9)).text,
+            cli_plain());
 }
 
 static int run(const void *given) {

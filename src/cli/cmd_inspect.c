@@ -12,7 +12,7 @@ typedef struct values {
 } values;
 
 static const cli_option options[] = {
-    {.names = "-m --model", CLI_IS_FILE(model), .help = "the file, instead of the argument"},
+    {.names = "-m --model", CLI_IS_FILE(model), .help = "the file or folder, instead of the argument"},
     {.names = "--tensors", CLI_IS_FLAG(tensors), .help = "show the tensors alone"},
     {.names = "--metadata", CLI_IS_FLAG(metadata), .help = "show the metadata alone"},
     {.names = "--json", CLI_IS_FLAG(json), .help = "print JSON: everything, but of long arrays only the length"},

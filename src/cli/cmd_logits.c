@@ -15,7 +15,7 @@ typedef struct values {
 } values;
 
 static const cli_option options[] = {
-    {.names = "-m --model", CLI_IS_FILE(model), .help = "model (without: the one that comes with kquant)"},
+    {.names = "-m --model", CLI_IS_FILE(model), .help = CLI_HELP_MODEL},
     {.names = "--tokens", CLI_IS_TEXT(tokens, "IDS"), .help = "ids, separated by commas: 13,92,7"},
     {.names = "--prefill", CLI_IS_WHOLE(prefill, "N", -1, INT32_MAX), .fallback = "-1",
      .help = "evaluate the first N tokens in one batch (of at most 512; then the next) and the others one at a time; -1 leaves the batches to "

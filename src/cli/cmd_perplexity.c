@@ -15,7 +15,7 @@ typedef struct values {
 } values;
 
 static const cli_option options[] = {
-    {.names = "-m --model", CLI_IS_FILE(model), .help = "model (without: the one that comes with kquant)"},
+    {.names = "-m --model", CLI_IS_FILE(model), .help = CLI_HELP_MODEL},
     {.names = "-f --file", CLI_IS_FILE(file), .help = "the text; - is standard input"},
     {.names = "-r --reference", .aliases = "--base", CLI_IS_FILE(reference),
      .help = "a second model, mostly the unquantised one, that reads the text too: prints how far the first is from it"},
@@ -66,7 +66,8 @@ static int check_reference(const reading *r, const char *text, size_t size) {
     const side *a = &r->sides[0], *b = &r->sides[1];
     size_t sizes[2] = {kq_tokenizer_size(kq_model_tokenizer(a->model)), kq_tokenizer_size(kq_model_tokenizer(b->model))};
     if (sizes[0] != sizes[1]) {
-        return cli_fail(CLI_BAD_FILE, "%s: a vocabulary of %zu tokens, but %s has %zu; the two cannot be compared", b->path, sizes[1], a->path, sizes[0]);
+        return cli_fail(CLI_BAD_FILE, "%s: a vocabulary of %zu tokens, but %s has %zu; the two cannot be compared", b->path, sizes[1], a->path,
+                        sizes[0]);
     }
     int32_t *ids;
     size_t n;
@@ -113,7 +114,9 @@ static int open_side(reading *r, side *s) {
     o.state_type = v->kv == 0 ? KQ_STATE_F16 : KQ_STATE_F32;
     o.mode = v->exact ? KQ_EXACT : KQ_FAST;
     uint64_t trained = kq_model_describe(s->model).n_ctx_train;
-    if ((uint64_t)v->ctx_size > trained) cli_note("%s was trained on %llu tokens together, fewer than -c %lld", s->path, (unsigned long long)trained, (long long)v->ctx_size);
+    if ((uint64_t)v->ctx_size > trained) {
+        cli_note("%s was trained on %llu tokens together, fewer than -c %lld", s->path, (unsigned long long)trained, (long long)v->ctx_size);
+    }
     return kq_session_open(&s->session, s->model, &o, &e) ? cli_fail_kq(s->path, &e) : CLI_FINE;
 }
 

@@ -74,7 +74,8 @@ static int unknown_type(const char *name) {
         best = distance;
         nearest = t;
     }
-    return cli_fail_usage(&cli_quantize, "no type is named '%s'; did you mean %s? (--list-types shows all)", name, nearest ? nearest->name : "Q4_K_M");
+    return cli_fail_usage(&cli_quantize, "no type is named '%s'; did you mean %s? (--list-types shows all)", name,
+                          nearest ? nearest->name : "Q4_K_M");
 }
 
 /* "3.5G", "900M", "4GiB", "1000000": bytes; K, M, G and T are 1024 each, as file sizes are shown. 0: no size. */
@@ -113,7 +114,10 @@ static int read_arguments(request *r) {
         r->type = args[--n];
         if (!kq_quant_type_find(r->type)) return unknown_type(r->type);
     }
-    if (n > 2) return cli_fail_usage(&cli_quantize, "unexpected argument '%s'%s", args[n - 1], given ? "; what the tensors become is given by an option" : "");
+    if (n > 2) {
+        return cli_fail_usage(&cli_quantize, "unexpected argument '%s'%s", args[n - 1],
+                              given ? "; what the tensors become is given by an option" : "");
+    }
     r->output = n == 2 ? args[1] : NULL;
     if (r->output && !*r->output) return cli_fail_usage(&cli_quantize, "the name of the output is empty");
     if (!r->output && !v->dry_run) return cli_fail_usage(&cli_quantize, "where to? (kquant quantize IN OUT TYPE; --dry-run writes nothing)");

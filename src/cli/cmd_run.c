@@ -22,7 +22,7 @@ typedef struct values {
 
 static const cli_option options[] = {
     {.kind = CLI_HEADING, .help = "Text"},
-    {.names = "-m --model", CLI_IS_FILE(model), .help = "model in GGUF (without: the story model that comes with kquant)"},
+    {.names = "-m --model", CLI_IS_FILE(model), .help = CLI_HELP_MODEL},
     {.names = "-p --prompt", CLI_IS_TEXT(prompt, "TEXT"), .help = "the text to continue, taken as it is"},
     {.names = "-f --file", CLI_IS_FILE(file), .help = "read the text from a file, without its last line break; - is standard input"},
     {.names = "-n --predict", .aliases = "--n-predict --max-tokens --max-new-tokens", CLI_IS_WHOLE(predict, "N", -1, INT32_MAX),

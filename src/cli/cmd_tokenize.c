@@ -13,7 +13,7 @@ typedef struct values {
 
 static const cli_option options[] = {
     {.names = "-m --model", CLI_IS_FILE(model),
-     .help = "model, or a file with a vocabulary alone (without: the model that comes with kquant)"},
+     .help = "model: a GGUF, one with a vocabulary alone too, or a folder (without: the one that comes with kquant)"},
     {.names = "-p --prompt", CLI_IS_TEXT(prompt, "TEXT"), .help = "the text"},
     {.names = "-f --file", CLI_IS_FILE(file), .help = "read the text from a file, every byte of it; - is standard input"},
     {.names = "-e --escape", CLI_IS_FLAG(escape), .help = CLI_HELP_ESCAPE},

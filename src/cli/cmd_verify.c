@@ -14,7 +14,7 @@ typedef struct values {
 } values;
 
 static const cli_option options[] = {
-    {.names = "-m --model", CLI_IS_FILE(model), .help = "the model, instead of the argument"},
+    {.names = "-m --model", CLI_IS_FILE(model), .help = "the file or folder, instead of the argument"},
     {.names = "--manifest", CLI_IS_FILE(manifest), .help = "compare with this manifest"},
     {.names = "--write-manifest", CLI_IS_FILE(write_manifest), .help = "write a manifest of the model"},
     {.names = "--no-forward", CLI_IS_FLAG(no_forward), .help = "do not run the model"},

@@ -164,7 +164,8 @@ static void row_add(kq_perplexity *p, const row *r) {
 kq_status kq_perplexity_add(kq_perplexity *p, const float *logits, const float *reference, const int32_t *next, size_t n, kq_error *err) {
     if (!p || (n && (!logits || !next))) return kq_fail(err, KQ_E_ARGUMENT, "kq_perplexity_add: an argument is NULL");
     if (n && p->has_reference != (reference != NULL)) {
-        return kq_fail(err, KQ_E_ARGUMENT, "kq_perplexity_add: logits of a reference are %s", p->has_reference ? "missing" : "given, but there is none");
+        return kq_fail(err, KQ_E_ARGUMENT, "kq_perplexity_add: logits of a reference are %s",
+                       p->has_reference ? "missing" : "given, but there is none");
     }
     for (size_t i = 0; i < n; i++) {
         if (next[i] < 0 || (size_t)next[i] >= p->n_vocab) {
@@ -193,8 +194,8 @@ static kq_status check_session(const kq_perplexity *p, const kq_session *s, size
     if (n_vocab != p->n_vocab) {
         return kq_fail(err, KQ_E_ARGUMENT, "a session's vocabulary has %llu tokens, not %zu", (unsigned long long)n_vocab, p->n_vocab);
     }
-    if (n > kq_session_capacity(s)) return kq_fail(err, KQ_E_CONTEXT, "a chunk of %zu tokens needs more than the %zu of its session", n, kq_session_capacity(s));
-    return KQ_OK;
+    size_t capacity = kq_session_capacity(s);
+    return n <= capacity ? KQ_OK : kq_fail(err, KQ_E_CONTEXT, "a chunk of %zu tokens needs more than the %zu of its session", n, capacity);
 }
 
 static kq_status take_logits(kq_perplexity *p, kq_error *err) {
@@ -218,7 +219,9 @@ static kq_status append(kq_session *s, const int32_t *tokens, size_t first, size
 kq_status kq_perplexity_chunk(kq_perplexity *p, kq_session *s, kq_session *reference, const int32_t *tokens, size_t n, int32_t bos,
                               kq_error *err) {
     if (!p || !s || !tokens) return kq_fail(err, KQ_E_ARGUMENT, "kq_perplexity_chunk: an argument is NULL");
-    if (p->has_reference != (reference != NULL)) return kq_fail(err, KQ_E_ARGUMENT, "kq_perplexity_chunk: a reference is given without the option, or missing with it");
+    if (p->has_reference != (reference != NULL)) {
+        return kq_fail(err, KQ_E_ARGUMENT, "kq_perplexity_chunk: a reference is given without the option, or missing with it");
+    }
     if (n < 4) return kq_fail(err, KQ_E_ARGUMENT, "a chunk of %zu tokens is too short", n);
     kq_session *sessions[2] = {s, reference};
     for (int i = 0; i < 2 && sessions[i]; i++) {

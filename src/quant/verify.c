@@ -243,7 +243,8 @@ kq_status kq_manifest_write(const kq_verification *v, const char *path, kq_error
     if (!v || !path || !*path) return kq_fail(err, KQ_E_ARGUMENT, "kq_manifest_write: an argument is NULL, or the path is empty");
     for (size_t i = 0; i < v->n; i++) {
         kq_string name = v->checks[i].tensor->name;
-        if (memchr(name.data, '\n', name.size)) return kq_fail(err, KQ_E_LIMIT, "tensor '%s' has a line break in its name, which no manifest can hold", KQ_SHOW(name));
+        if (!memchr(name.data, '\n', name.size)) continue;
+        return kq_fail(err, KQ_E_LIMIT, "tensor '%s' has a line break in its name, which no manifest can hold", KQ_SHOW(name));
     }
     kq_output o;
     kq_arena arena;
