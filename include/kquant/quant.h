@@ -86,6 +86,10 @@ typedef struct kq_quant_choice {
     const char *role;              /* in the model ("attn_v"; "embedding,output" when tied); "" where the family is not known */
     const char *reason;            /* one line */
     double error;                  /* measured for a target: squared error over squared weights, importances counted; else negative */
+    double counted;                /* with an error: how often it counts against those of other tensors */
+    kq_codec next;                 /* with next_bytes: the codec that would come next, */
+    double next_error;             /* its error, */
+    uint64_t next_bytes;           /* and what it takes more; 0: nothing has less error */
 } kq_quant_choice;
 
 /* Immutable, so threads may share it; borrows `source` until kq_quant_plan_close.

@@ -24,7 +24,7 @@ static const cli_option options[] = {
     {.kind = CLI_HEADING, .help = "What the tensors become"},
     {.names = "--preset", CLI_IS_TEXT(preset, "NAME"), .help = "a recipe that comes with kquant, instead of TYPE: --list-presets shows them"},
     {.names = "--recipe", CLI_IS_FILE(recipe), .help = "a recipe of your own, instead of TYPE: lines of \"pattern = codec\", the last match wins"},
-    {.names = "--target-bpw", CLI_IS_NUMBER(target_bpw, "X", 0, 64),
+    {.names = "--target-bpw", CLI_IS_NUMBER(target_bpw, "X", 0.01, 64),
      .help = "instead of TYPE: codecs chosen tensor by tensor, by measured error, for X bits per weight"},
     {.names = "--target-size", CLI_IS_TEXT(target_size, "SIZE"), .help = "the same for a file of at most SIZE: 900M, 3.5G, 4GiB"},
     {.names = "--imatrix", CLI_IS_FILE(imatrix), .help = "importance matrix, in GGUF or in the old form"},

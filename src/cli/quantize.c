@@ -57,12 +57,46 @@ static void print_totals(const cli_quantized *q) {
     printf(" with %d thread%s\n", q->threads, q->threads == 1 ? "" : "s");
 }
 
+static bool is_target(const kq_quant_plan *p) {
+    for (size_t i = 0; i < kq_quant_plan_size(p); i++) {
+        if (kq_quant_plan_at(p, i)->error >= 0) return true;
+    }
+    return false;
+}
+
+/* What a target chose, and what stood against more: tensors that are settled without it show no error. */
+static void print_target(const kq_quant_plan *p) {
+    static const cli_column columns[] = {{"tensor", false, true}, {.title = "to"}, {"error", true, false}, {"counts", true, false},
+                                         {.title = "next"}, {"error", true, false}, {"for", true, false}};
+    cli_table table = {.columns = columns, .n_columns = CLI_COUNT(columns)};
+    for (size_t i = 0; i < kq_quant_plan_size(p); i++) {
+        const kq_quant_choice *c = kq_quant_plan_at(p, i);
+        char *name = cli_show(c->tensor->name.data, c->tensor->name.size, 0, true), error[24] = "-", counts[24] = "-", next[24] = "-";
+        if (c->error >= 0) {
+            snprintf(error, sizeof error, "%.2f %%", sqrt(c->error) * 100);
+            snprintf(counts, sizeof counts, "%g x", c->counted);
+        }
+        bool more = c->error >= 0 && c->next_bytes > 0;
+        if (more) snprintf(next, sizeof next, "%.2f %%", sqrt(c->next_error) * 100);
+        cli_table_row(&table, (const char *[]){name, c->copied ? "-" : codec_name(c->codec), error, counts, more ? codec_name(c->next) : "-",
+                                               next, more ? cli_bytes(c->next_bytes).text : "-"});
+        free(name);
+    }
+    cli_table_print(&table, stdout, cli_columns(stdout));
+    cli_table_free(&table);
+}
+
 void cli_quantized_table(const cli_quantized *q) {
     static const cli_column columns[] = {{"tensor", false, true}, {.title = "from"}, {.title = "to"}, {"size", true, false},
                                          {"bits/weight", true, false}, {"error", true, false}};
     static const cli_column planned[] = {{.title = "tensor"}, {.title = "from"}, {.title = "to"}, {"size", true, false},
                                          {"bpw", true, false}, {"because", false, true}};
     enum { NAME_BESIDE_REASON = 32 };
+    if (!q->made && is_target(q->plan)) {
+        print_target(q->plan);
+        print_totals(q);
+        return;
+    }
     cli_table table = {.columns = q->made ? columns : planned, .n_columns = CLI_COUNT(columns)};
     for (size_t i = 0; i < kq_quant_plan_size(q->plan); i++) {
         const kq_quant_choice *c = kq_quant_plan_at(q->plan, i);
@@ -106,6 +140,10 @@ static void json_tensor(cli_json *j, const cli_quantized *q, size_t i) {
     double error = q->made ? q->made[i].error : c->error;
     if (error >= 0) cli_json_f64(j, "relative_error", sqrt(error));
     else cli_json_null(j, "relative_error");
+    if (c->error >= 0) {
+        cli_json_f64(j, "measured_error", sqrt(c->error));
+        cli_json_f64(j, "error_counts", c->counted);
+    }
     if (q->made) {
         cli_json_f64(j, "seconds", q->made[i].seconds);
         cli_json_bool(j, "kept", q->made[i].kept);

@@ -273,6 +273,21 @@ static kq_status conclude(planner *p, verdict *v, kq_quant_choice *c) {
     return c->reason ? KQ_OK : kq_fail_memory(p->err, sizeof v->reason, "a quantisation plan");
 }
 
+/* For families that are not known: those that a target distinguishes. */
+static uint64_t roles_by_name(const planner *p, const char *name) {
+    const uint64_t embedding = UINT64_C(1) << KQ_ROLE_embedding, output = UINT64_C(1) << KQ_ROLE_output;
+    switch (kq_name_classify(name)) {
+    case KQ_CLASS_OUTPUT: return output;
+    case KQ_CLASS_EMBEDDING: return p->tied && strcmp(name, "token_embd.weight") == 0 ? embedding | output : embedding;
+    case KQ_CLASS_Q: return UINT64_C(1) << KQ_ROLE_attn_q;
+    case KQ_CLASS_K: return UINT64_C(1) << KQ_ROLE_attn_k;
+    case KQ_CLASS_V: return UINT64_C(1) << KQ_ROLE_attn_v;
+    case KQ_CLASS_QKV: return UINT64_C(1) << KQ_ROLE_attn_qkv;
+    case KQ_CLASS_ATTN_OUTPUT: return UINT64_C(1) << KQ_ROLE_attn_output;
+    default: return 0;
+    }
+}
+
 static kq_status choose(planner *p, const kq_gguf_tensor *t, size_t i, kq_quant_choice *c) {
     verdict v = {0};
     const char *never = kq_never_quantised(t);
@@ -289,7 +304,7 @@ static kq_status choose(planner *p, const kq_gguf_tensor *t, size_t i, kq_quant_
         KQ_TRY(judge(p, &s, &v));
     } else if (!judge_by_options(p, &s, &v)) {
         kq_target_item *item = &p->items[p->n_items++];
-        *item = (kq_target_item){.tensor = t, .roles = s.roles, .choice = i};
+        *item = (kq_target_item){.tensor = t, .roles = s.roles ? s.roles : roles_by_name(p, t->name.data), .choice = i};
         KQ_TRY(check_source(p, t));
         return find_importances(p, t, &item->weighted);
     }
@@ -311,25 +326,31 @@ static kq_status read_budget(planner *p, kq_target *target) {
                kq_add(weights, plan->choices[i].tensor->weights, &weights);
     }
     uint64_t limit = p->o->target_bytes ? p->o->target_bytes : (uint64_t)(p->o->target_bpw / 8.0 * (double)weights);
-    if (!fine || used > limit) {
-        return kq_fail(p->err, KQ_E_ARGUMENT, "the target is %llu bytes, and what is not quantised takes %llu", (ull)limit, (ull)used);
-    }
-    target->budget = limit - used;
+    if (!fine) return kq_fail(p->err, KQ_E_LIMIT, "the model has more than 2^64 bytes");
+    target->limit = limit;
+    target->used = used;
+    target->bpw = p->o->target_bpw;
+    target->weights = p->o->target_bytes ? 0 : weights;
     return KQ_OK;
 }
 
 static kq_status choose_items(planner *p) {
     kq_quant_plan *plan = p->plan;
     kq_target target = {.measure = {plan->allocator, plan->source, plan->imatrix, p->o->pool}, .arena = &plan->arena,
-                        .progress = p->o->progress, .progress_ctx = p->o->progress_ctx};
+                        .n_layer = p->n_layer, .progress = p->o->progress, .progress_ctx = p->o->progress_ctx};
     KQ_TRY(read_budget(p, &target));
     KQ_TRY(kq_target_choose(&target, p->items, p->n_items, p->err));
     for (size_t i = 0; i < p->n_items; i++) {
         kq_target_item *item = &p->items[i];
         verdict v = {.codec = item->codec};
         snprintf(v.reason, sizeof v.reason, "%s", item->reason);
-        plan->choices[item->choice].error = item->error;
-        KQ_TRY(conclude(p, &v, &plan->choices[item->choice]));
+        kq_quant_choice *c = &plan->choices[item->choice];
+        c->error = item->error;
+        c->counted = item->counted;
+        c->next = item->next;
+        c->next_error = item->next_error;
+        c->next_bytes = item->next_bytes;
+        KQ_TRY(conclude(p, &v, c));
     }
     return KQ_OK;
 }

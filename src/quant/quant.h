@@ -144,13 +144,20 @@ typedef struct kq_target_item {
     size_t choice;                /* its index in the plan */
     bool weighted;
     kq_codec codec;               /* what was chosen, */
-    double error;                 /* its error, and why */
+    double error, counted;        /* its error, and how often it counts, */
+    kq_codec next;                /* what would have come next, */
+    double next_error;
+    uint64_t next_bytes;          /* for so many more; 0: nothing has less error */
     const char *reason;
 } kq_target_item;
 typedef struct kq_target {
     kq_measure measure;
     kq_arena *arena;    /* for reasons */
-    uint64_t budget;    /* bytes for the items */
+    uint64_t n_layer;
+    uint64_t limit;     /* bytes in all, of which what is settled takes `used` */
+    uint64_t used;
+    uint64_t weights;   /* of all tensors, for a target of `bpw` bits a weight; 0: the target is a size */
+    double bpw;
     uint64_t alignment; /* of what each takes */
     bool (*progress)(void *ctx, uint64_t done, uint64_t total, const char *tensor);
     void *progress_ctx;

@@ -13,7 +13,7 @@
 
 typedef unsigned long long ull; /* for printf */
 
-enum { MAX_CANDIDATES = 16 };
+enum { MAX_CANDIDATES = 20 };
 
 typedef struct candidate {
     kq_codec codec;
@@ -32,19 +32,23 @@ typedef struct step { /* from candidate `from` of an item to the next */
     double gain; /* of harm, a byte */
 } step;
 
-/* What an error in a matrix of this role costs, against others. A judgement in the spirit of the mixtures that people trust (values, outputs and
- * down-projections get more bits there), not a measurement. */
-static double factor_of(uint64_t roles) {
-    const uint64_t dear = UINT64_C(1) << KQ_ROLE_attn_v | UINT64_C(1) << KQ_ROLE_attn_qkv | UINT64_C(1) << KQ_ROLE_attn_output |
-                          UINT64_C(1) << KQ_ROLE_output | UINT64_C(1) << KQ_ROLE_ffn_down | UINT64_C(1) << KQ_ROLE_shared_down |
-                          UINT64_C(1) << KQ_ROLE_expert_down | UINT64_C(1) << KQ_ROLE_linear_attn_output;
-    return roles & dear ? 2.0 : 1.0;
+/* How often an error in this matrix counts. The stream that a model of n layers reads its answer from is the sum of 2n + 1 parts, the
+ * embedding and what the two halves of each layer add; that they are alike in size is the assumption. A relative error in a matrix that makes
+ * a part is one of 1 part in 2n + 1; in the output matrix, of all the answer. Attention takes an average, and softens errors: how much was
+ * measured on two small models of different families (docs/recipes.md has the figures), and rounded to powers of two. */
+static double factor_of(uint64_t roles, uint64_t n_layer) {
+    const uint64_t output = UINT64_C(1) << KQ_ROLE_output;
+    const double whole = 2.0 * (double)n_layer + 1.0;
+    if (roles & output) return roles == output ? whole : whole + 1.0; /* an embedding that is the output matrix is both */
+    const uint64_t half = UINT64_C(1) << KQ_ROLE_attn_k | UINT64_C(1) << KQ_ROLE_attn_v | UINT64_C(1) << KQ_ROLE_attn_qkv;
+    const uint64_t quarter = UINT64_C(1) << KQ_ROLE_attn_q | UINT64_C(1) << KQ_ROLE_attn_output;
+    return roles & half ? 0.5 : roles & quarter ? 0.25 : 1.0;
 }
 
 /* ---- candidates ---------------------------------------------------------------------------------------------------- */
 
-static const kq_codec wide[] = {KQ_IQ1_S, KQ_IQ1_M,  KQ_IQ2_XXS, KQ_IQ2_XS, KQ_IQ2_S, KQ_Q2_K, KQ_IQ3_XXS,
-                                KQ_IQ3_S, KQ_IQ4_XS, KQ_Q4_K,    KQ_Q5_K,   KQ_Q6_K,  KQ_Q8_0, KQ_BF16};
+static const kq_codec wide[] = {KQ_IQ1_S, KQ_IQ1_M, KQ_IQ2_XXS, KQ_IQ2_XS, KQ_IQ2_S, KQ_Q2_K, KQ_IQ3_XXS, KQ_Q3_K,
+                                KQ_IQ3_S, KQ_IQ4_XS, KQ_IQ4_NL, KQ_Q4_K,   KQ_Q5_K,  KQ_Q6_K, KQ_Q8_0,    KQ_BF16};
 static const kq_codec narrow[] = {KQ_IQ4_NL, KQ_Q4_1, KQ_Q5_0, KQ_Q5_1, KQ_Q8_0, KQ_BF16};
 
 static uint64_t cost_of(const kq_target *t, uint64_t bytes) { return (bytes + t->alignment - 1) / t->alignment * t->alignment; }
@@ -87,7 +91,7 @@ static kq_status measure(const kq_target *target, const kq_target_item *item, hu
         for (; k > 0 && (c[k - 1].cost > moved.cost || (c[k - 1].cost == moved.cost && c[k - 1].error > moved.error)); k--) c[k] = c[k - 1];
         c[k] = moved;
     }
-    h->factor = factor_of(item->roles);
+    h->factor = factor_of(item->roles, target->n_layer);
     h->n = h->at = 0;
     for (size_t i = 0; i < n; i++) {
         if (!isfinite(c[i].error) || (h->n && c[i].error >= h->c[h->n - 1].error)) continue;
@@ -124,23 +128,46 @@ static void spend(hull *hulls, const step *steps, const uint32_t *order, size_t 
 
 static kq_status say_why(const kq_target *target, const hull *h, kq_target_item *item, kq_error *err) {
     char text[160];
-    const candidate *c = &h->c[h->at];
+    const candidate *c = &h->c[h->at], *next = h->at + 1 < h->n ? c + 1 : NULL;
     item->codec = c->codec;
     item->error = c->error;
-    if (h->at + 1 < h->n) {
-        const candidate *next = c + 1;
-        snprintf(text, sizeof text, "target: error %.2g, counted %g times; %s has %.2g for %llu bytes more", c->error, h->factor,
-                 kq_codec_describe(next->codec)->name, next->error, (ull)(next->cost - c->cost));
+    item->counted = h->factor;
+    int n = snprintf(text, sizeof text, "target: error %.3g %%, counted %g times; ", 100.0 * sqrt(c->error), h->factor);
+    if (next) {
+        item->next = next->codec;
+        item->next_error = next->error;
+        item->next_bytes = next->cost - c->cost;
+        snprintf(text + n, sizeof text - (size_t)n, "%s has %.3g %% for %llu bytes more", kq_codec_describe(next->codec)->name,
+                 100.0 * sqrt(next->error), (ull)item->next_bytes);
     } else {
-        snprintf(text, sizeof text, "target: error %.2g, counted %g times; nothing has less", c->error, h->factor);
+        snprintf(text + n, sizeof text - (size_t)n, "nothing has less");
     }
     item->reason = kq_arena_string(target->arena, text, strlen(text));
     return item->reason ? KQ_OK : kq_fail_memory(err, sizeof text, "a quantisation plan");
 }
 
+/* A target that is out of reach is refused before anything is measured. */
+static kq_status check_least(const kq_target *t, const kq_target_item *items, size_t n, kq_error *err) {
+    candidate c[MAX_CANDIDATES];
+    uint64_t sum = t->used;
+    for (size_t i = 0; i < n; i++) {
+        size_t n_candidates;
+        uint64_t least = cost_of(t, items[i].tensor->bytes);
+        KQ_TRY(list_candidates(t, &items[i], c, &n_candidates, err));
+        for (size_t k = 0; k < n_candidates; k++) least = KQ_MIN(least, c[k].cost);
+        if (!kq_add(sum, least, &sum)) return kq_fail(err, KQ_E_LIMIT, "the model has more than 2^64 bytes");
+    }
+    if (sum <= t->limit) return KQ_OK;
+    const char *hint = t->measure.imatrix ? "" : " (without importances: they admit smaller codecs)";
+    if (!t->weights) return kq_fail(err, KQ_E_ARGUMENT, "a target of %llu bytes is out of reach: at least %llu%s", (ull)t->limit, (ull)sum, hint);
+    double weights = (double)t->weights, least = ceil(8e4 * (double)sum / weights) / 1e4;
+    return kq_fail(err, KQ_E_ARGUMENT, "a target of %g bits a weight is out of reach: at least %g%s", t->bpw, least, hint);
+}
+
 static kq_status choose(const kq_target *target, kq_target_item *items, size_t n, hull *hulls, kq_error *err) {
-    uint64_t least = 0;
+    uint64_t least = target->used;
     size_t n_steps = 0;
+    KQ_TRY(check_least(target, items, n, err));
     for (size_t i = 0; i < n; i++) {
         if (target->progress && !target->progress(target->progress_ctx, i, n, items[i].tensor->name.data)) {
             return kq_fail(err, KQ_E_CANCELLED, "measuring was stopped");
@@ -149,9 +176,9 @@ static kq_status choose(const kq_target *target, kq_target_item *items, size_t n
         if (!kq_add(least, hulls[i].c[0].cost, &least)) return kq_fail(err, KQ_E_LIMIT, "the model has more than 2^64 bytes");
         n_steps += hulls[i].n - 1;
     }
-    if (least > target->budget) {
-        return kq_fail(err, KQ_E_ARGUMENT, "the target leaves %llu bytes for what may be quantised, which takes at least %llu: %llu too few",
-                       (ull)target->budget, (ull)least, (ull)(least - target->budget));
+    if (least > target->limit) { /* the cheapest codecs could not encode it */
+        return kq_fail(err, KQ_E_ARGUMENT, "the target is out of reach: %llu bytes, and with codecs that can encode these weights at least %llu",
+                       (ull)target->limit, (ull)least);
     }
     step *steps = kq_alloc_raw(&target->measure.allocator, n_steps, sizeof *steps);
     uint32_t *order = kq_alloc_raw(&target->measure.allocator, n_steps, sizeof *order);
@@ -166,7 +193,7 @@ static kq_status choose(const kq_target *target, kq_target_item *items, size_t n
     }
     if (!status) {
         kq_sort_indices(order, n_steps, before, steps);
-        spend(hulls, steps, order, n_steps, target->budget - least);
+        spend(hulls, steps, order, n_steps, target->limit - least);
     }
     kq_free(&target->measure.allocator, steps);
     kq_free(&target->measure.allocator, order);

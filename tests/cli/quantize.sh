@@ -41,6 +41,30 @@ exits 0 && alone
 run quantize "$source" "$made" q4_k_m --tensor-type attn_v=q8_0 --tensor-type ffn_up=q5_0
 exits 0 && prints q5_0
 
+# targets: within the size and near it, said why, and the same by bits as by bytes
+run quantize "$source" "$made" --target-size 5500000
+exits 0 && quiet && narrow && alone && prints "target: 8.39 M weights in 90 tensors"
+size=$(wc -c <"$made")
+check "a size within the target and 2 % of it, is $size" [ "$size" -le 5500000 ] && check "$size" [ "$size" -ge 5390000 ]
+run inspect "$made" --json
+exits 0
+run quantize "$source" --target-bpw 4.25 --dry-run
+exits 0 && quiet && narrow && plain && prints "token_embd.weight" && prints "18 x" && prints "0.25 x" && prints "4.25 bits per weight"
+run quantize "$source" --target-bpw 4.25 --dry-run --json
+exits 0 && quiet && json type target && json dry_run true && prints '"because": "target: error '
+run quantize "$source" --target-size 1M --dry-run
+refuses 1 "a target of 1048576 bytes is out of reach: at least 30"
+run quantize "$source" --target-bpw 2 --dry-run
+refuses 1 "a target of 2 bits a weight is out of reach: at least 2.6"
+for size in 0 5X -5M 5MM "" nan 1e30; do
+    run quantize "$source" --dry-run --target-size "$size"
+    exits 2 && one_line && silent
+done
+for bits in 0 65 -4 nan inf x ""; do
+    run quantize "$source" --dry-run --target-bpw "$bits"
+    exits 2 && one_line && silent
+done
+
 # what is refused, and leaves nothing
 rm "$made"
 run quantize
@@ -123,5 +147,19 @@ if [ "$code" -ne 0 ]; then
     run quantize "$source" "$made" IQ3_S --no-resume
     exits 0 && quiet
     check "the same bytes" cmp -s "$made" "$work/taken-up.gguf"
+fi
+
+# interrupted while a target's candidates are measured: nothing is left
+rm -f "$made"*
+"$kquant" quantize "$source" "$made" --target-bpw 4 -t 1 >"$out" 2>"$err" &
+pid=$!
+sleep 0.2
+kill -TERM $pid 2>/dev/null
+wait $pid
+code=$?
+ran="quantize to a target, terminated"
+if [ "$code" -ne 0 ]; then # else it was done before
+    exits 143
+    check "nothing should be on stdout" [ ! -s "$out" ]
 fi
 finish

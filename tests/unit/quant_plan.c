@@ -470,9 +470,9 @@ static void targets(void **state) {
     o.overrides = &over;
     o.n_overrides = 1;
     double last = 1e9;
-    for (int bits = 4; bits <= 7; bits++) {
+    for (int bits = 4; bits <= 6; bits += 2) {
         o.target_bpw = bits;
-        o.pool = bits % 2 ? pool : NULL;
+        o.pool = bits == 4 ? pool : NULL;
         kq_quant_plan *p = plan(g, &o);
         double sum = 0.0;
         for (size_t i = 0; i < kq_quant_plan_size(p); i++) sum += kq_quant_plan_at(p, i)->error > 0 ? kq_quant_plan_at(p, i)->error : 0.0;
@@ -484,12 +484,12 @@ static void targets(void **state) {
         kq_quant_plan_options file = o;
         file.target_bpw = 0.0;
         file.target_bytes = kq_quant_plan_file_bytes(p);
-        file.pool = bits % 2 ? NULL : pool;
+        file.pool = bits == 4 ? NULL : pool;
         kq_quant_plan *q = plan(g, &file);
         assert_true(kq_quant_plan_file_bytes(q) <= file.target_bytes);
         assert_true(kq_quant_plan_file_bytes(q) > file.target_bytes / 10 * 9);
         kq_quant_plan_close(q);
-        o.pool = bits % 2 ? NULL : pool;
+        o.pool = bits == 4 ? NULL : pool;
         q = plan(g, &o);
         for (size_t i = 0; i < kq_quant_plan_size(p); i++) {
             assert_int_equal(kq_quant_plan_at(p, i)->codec, kq_quant_plan_at(q, i)->codec);
@@ -499,9 +499,9 @@ static void targets(void **state) {
         kq_quant_plan_close(p);
     }
     o.target_bpw = 1.0;
-    refused(g, &o, KQ_E_ARGUMENT, "the target leaves ");
+    refused(g, &o, KQ_E_ARGUMENT, "a target of 1 bits a weight is out of reach: at least ");
     o.target_bpw = 0.001;
-    refused(g, &o, KQ_E_ARGUMENT, "what is not quantised takes");
+    refused(g, &o, KQ_E_ARGUMENT, "a target of 0.001 bits a weight is out of reach: at least ");
     o.target_bpw = -4.0;
     refused(g, &o, KQ_E_ARGUMENT, "above 0 and at most 64");
     kq_pool_close(pool);
