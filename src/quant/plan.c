@@ -284,6 +284,7 @@ static uint64_t roles_by_name(const planner *p, const char *name) {
     case KQ_CLASS_V: return UINT64_C(1) << KQ_ROLE_attn_v;
     case KQ_CLASS_QKV: return UINT64_C(1) << KQ_ROLE_attn_qkv;
     case KQ_CLASS_ATTN_OUTPUT: return UINT64_C(1) << KQ_ROLE_attn_output;
+    case KQ_CLASS_DOWN: return UINT64_C(1) << KQ_ROLE_ffn_down;
     default: return 0;
     }
 }

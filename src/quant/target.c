@@ -35,13 +35,16 @@ typedef struct step { /* from candidate `from` of an item to the next */
 /* How often an error in this matrix counts. The stream that a model of n layers reads its answer from is the sum of 2n + 1 parts, the
  * embedding and what the two halves of each layer add; that they are alike in size is the assumption. A relative error in a matrix that makes
  * a part is one of 1 part in 2n + 1; in the output matrix, of all the answer. Attention takes an average, and softens errors: how much was
- * measured on two small models of different families (docs/recipes.md has the figures), and rounded to powers of two. */
-static double factor_of(uint64_t roles, uint64_t n_layer) {
+ * measured on two small models of different families, and that a down-projection of the first layers, which writes into a stream that is
+ * short as yet, counts more (docs/recipes.md has the figures); rounded to powers of two. */
+static double factor_of(uint64_t roles, uint64_t layer, uint64_t n_layer) {
     const uint64_t output = UINT64_C(1) << KQ_ROLE_output;
     const double whole = 2.0 * (double)n_layer + 1.0;
     if (roles & output) return roles == output ? whole : whole + 1.0; /* an embedding that is the output matrix is both */
     const uint64_t half = UINT64_C(1) << KQ_ROLE_attn_k | UINT64_C(1) << KQ_ROLE_attn_v | UINT64_C(1) << KQ_ROLE_attn_qkv;
     const uint64_t quarter = UINT64_C(1) << KQ_ROLE_attn_q | UINT64_C(1) << KQ_ROLE_attn_output;
+    const uint64_t down = UINT64_C(1) << KQ_ROLE_ffn_down | UINT64_C(1) << KQ_ROLE_shared_down | UINT64_C(1) << KQ_ROLE_expert_down;
+    if (roles & down) return layer < KQ_MAX(n_layer / 8, UINT64_C(1)) ? 2.0 : 1.0;
     return roles & half ? 0.5 : roles & quarter ? 0.25 : 1.0;
 }
 
@@ -91,7 +94,7 @@ static kq_status measure(const kq_target *target, const kq_target_item *item, hu
         for (; k > 0 && (c[k - 1].cost > moved.cost || (c[k - 1].cost == moved.cost && c[k - 1].error > moved.error)); k--) c[k] = c[k - 1];
         c[k] = moved;
     }
-    h->factor = factor_of(item->roles, target->n_layer);
+    h->factor = factor_of(item->roles, (uint64_t)kq_name_layer(item->tensor->name.data), target->n_layer);
     h->n = h->at = 0;
     for (size_t i = 0; i < n; i++) {
         if (!isfinite(c[i].error) || (h->n && c[i].error >= h->c[h->n - 1].error)) continue;
