@@ -293,7 +293,7 @@ bool cli_parse(const cli_command *c, int argc, char **argv, void *values, char *
             argv[v->n_args++] = word; /* never beyond i, so nothing unread is lost */
         } else {
             snprintf(message, message_size, "unexpected argument '%s'%s", word,
-                     strstr(c->usage, "TEXT") ? "; a text comes after -p, in quotes" : "");
+                     strstr(c->usage, "-p TEXT") ? "; a text comes after -p, in quotes" : "");
             return false;
         }
     }
