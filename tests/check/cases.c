@@ -196,8 +196,10 @@ static const struct {
 };
 
 /* values[k]: the weights of a block; offsets[k]: the part of each that is not its code's. */
-static void split_block(const kq_codec_info *c, const uint8_t *block, float *values, float *offsets) {
+static void split_block(const kq_codec_info *c, const uint8_t *block, float *values, double *offsets) {
     uint8_t copy[1024];
+    float decoded[256];
+    double times = 1;
     bool any = false;
     memcpy(copy, block, c->block_bytes);
     for (size_t i = 0; i < KQ_COUNT(codes); i++) {
@@ -206,14 +208,15 @@ static void split_block(const kq_codec_info *c, const uint8_t *block, float *val
         any = true;
     }
     kq_codec_decoder(c->codec)(block, 1, values);
-    kq_codec_decoder(c->codec)(copy, 1, offsets);
-    for (size_t i = 0; i < c->block_weights && !any; i++) offsets[i] = 0;
+    if (c->codec == KQ_MXFP4 && copy[0] > 100) copy[0] = (uint8_t)(copy[0] - 8), times = 256; /* -12 * 2^127 is no float */
+    kq_codec_decoder(c->codec)(copy, 1, decoded);
+    for (size_t i = 0; i < c->block_weights; i++) offsets[i] = any ? times * (double)decoded[i] : 0;
     for (size_t k = 0; k < KQ_COUNT(signed_levels); k++) {
         if (signed_levels[k].codec != (uint32_t)c->codec) continue;
         for (size_t i = 0, n = signed_levels[k].group; i < c->block_weights; i += n) {
             float most = 0;
             for (size_t e = i; e < i + n; e++) most = fmaxf(most, fabsf(values[e]));
-            for (size_t e = i; e < i + n; e++) offsets[e] = -most * signed_levels[k].share;
+            for (size_t e = i; e < i + n; e++) offsets[e] = (double)(-most * signed_levels[k].share);
         }
     }
 }
@@ -226,14 +229,14 @@ typedef struct product {
 /* Weight row times activation row in double, and the bound for a kernel that adds four consecutive products or more in integers, offsets times the
  * sums of 16 activations or more, and does so in four lanes or more. */
 static product define_product(const kq_codec_info *c, const uint8_t *row, size_t n_blocks, const kq_act8 *x) {
-    float values[256], offsets[256];
-    double sum = 0, terms = 0, weights_alone = 0, four = 0, sixteen = 0;
+    float values[256];
+    double offsets[256], sum = 0, terms = 0, weights_alone = 0, four = 0, sixteen = 0;
     size_t n = n_blocks * c->block_weights;
     for (size_t k = 0; k < n; k++) {
         size_t i = k % c->block_weights;
         if (i == 0) split_block(c, row + k / c->block_weights * c->block_bytes, values, offsets);
         const kq_act8 *a = x + k / KQ_ACT_WEIGHTS;
-        double v = (double)a->scale[k % KQ_ACT_WEIGHTS / KQ_ACT_GROUP] * a->q[k % KQ_ACT_WEIGHTS], w = (double)values[i], o = (double)offsets[i];
+        double v = (double)a->scale[k % KQ_ACT_WEIGHTS / KQ_ACT_GROUP] * a->q[k % KQ_ACT_WEIGHTS], w = (double)values[i], o = offsets[i];
         sum += w * v;
         weights_alone += (fabs(w) + fabs(o)) * fabs(v);
         four += (w - o) * v;
@@ -245,8 +248,8 @@ static product define_product(const kq_codec_info *c, const uint8_t *row, size_t
      * 16 roundings more. The definition's weights were themselves rounded, three times each. Underflow: a product of scales is off by
      * 2^-150 at most, times an integer sum of at most 32 * 255 * 127, for n / 4 fours and n / 16 offsets. */
     double count = (double)n, additions = count / 16 + count / 64 + 16;
-    bool may_overflow = !(weights_alone < 3e38);
-    return (product){.value = sum, .may_overflow = may_overflow, .bound = 0x1p-24 * (additions * terms + 3 * weights_alone) + (count / 4 + count / 16) * 0x1p-150 * 32 * 255 * 127};
+    return (product){.value = sum, .may_overflow = !(terms < 3e38),
+                      .bound = 0x1p-24 * (additions * terms + 3 * weights_alone) + (count / 4 + count / 16) * 0x1p-150 * 32 * 255 * 127};
 }
 
 /* weave, from the words of kernels.h. */
@@ -311,6 +314,31 @@ typedef struct rows_size {
     size_t n_blocks, n_rows, m, gap; /* gap: bytes between rows */
 } rows_size;
 
+/* Holds all results against their definition, and rows1's; false where terms overflow, so that the definition does not settle them. */
+static bool compare_rows(const kq_kernel *k, const kq_codec_info *c, rows_size s, const uint8_t *w, const kq_act8 *const *x, float *const *y) {
+    size_t pitch = s.n_blocks * c->block_bytes + s.gap;
+    kq_rows1_fn *single = rows1_of(k);
+    bool all = true;
+    for (size_t j = 0; j < s.m; j++) {
+        for (size_t r = 0; r < s.n_rows; r++) {
+            product p = define_product(c, w + r * pitch, s.n_blocks, x[j]);
+            double error = fabs((double)y[j][r] - p.value);
+            if (!(error <= p.bound) && !p.may_overflow) case_failed("row %zu of activation %zu is %.9g, must be %.9g +- %.3g", r, j, (double)y[j][r], p.value, p.bound);
+            if (p.bound > 0 && !p.may_overflow) case_error(error / p.bound);
+            all &= !p.may_overflow;
+            float alone;
+            single(w + r * pitch, pitch, 1, s.n_blocks, x[j], &alone);
+            if (!same(alone, y[j][r])) case_failed("row %zu of activation %zu is %a, and %a alone", r, j, (double)y[j][r], (double)alone);
+        }
+    }
+    return all;
+}
+
+static void scale_down(kq_act8 *a) {
+    for (size_t g = 0; g < KQ_COUNT(a->scale); g++) a->scale[g] *= 0x1p-100f, a->sum[g] *= 0x1p-100f;
+    for (size_t h = 0; h < KQ_COUNT(a->sum16); h++) a->sum16[h] *= 0x1p-100f;
+}
+
 static void rows_case(const kq_kernel *k, const kq_codec_info *c, rows_size s, weights_kind kind, floats_kind floats, place where) {
     case_name("%s: %zu rows of %zu blocks, gap %zu, m %zu, %s x %s, at %s", k->name, s.n_rows, s.n_blocks, s.gap, s.m, weights_names[kind],
               floats_names[floats], place_names[where]);
@@ -331,17 +359,14 @@ static void rows_case(const kq_kernel *k, const kq_codec_info *c, rows_size s, w
     buffer_protect(&weights);
     buffer_protect(&inputs);
     call_rows(k, w, pitch, s.n_rows, s.n_blocks, x, y, s.m);
-    kq_rows1_fn *single = rows1_of(k);
-    for (size_t j = 0; j < s.m; j++) {
-        for (size_t r = 0; r < s.n_rows; r++) {
-            product p = define_product(c, w + r * pitch, s.n_blocks, x[j]);
-            double error = fabs((double)y[j][r] - p.value);
-            if (!(error <= p.bound) && !p.may_overflow) case_failed("row %zu of activation %zu is %.9g, must be %.9g +- %.3g", r, j, (double)y[j][r], p.value, p.bound);
-            if (p.bound > 0 && !p.may_overflow) case_error(error / p.bound);
-            float alone;
-            single(w + r * pitch, pitch, 1, s.n_blocks, x[j], &alone);
-            if (!same(alone, y[j][r])) case_failed("row %zu of activation %zu is %a, and %a alone", r, j, (double)y[j][r], (double)alone);
-        }
+    if (!compare_rows(k, c, s, w, x, y)) {
+        /* The same products with activations 2^-100 times as large: nothing overflows, and what was wrong before is wrong now. */
+        kq_act8 *small = (kq_act8 *)(void *)scratch;
+        memcpy(small, acts, s.m * act_blocks * sizeof *small);
+        for (size_t i = 0; i < s.m * act_blocks; i++) scale_down(&small[i]);
+        for (size_t j = 0; j < s.m; j++) x[j] = small + j * act_blocks;
+        call_rows(k, w, pitch, s.n_rows, s.n_blocks, x, y, s.m);
+        if (!compare_rows(k, c, s, w, x, y)) case_failed("overflows though activations are small");
     }
     finish_case();
 }
