@@ -40,6 +40,18 @@ run calibrate -f $text -c 64 --save-every 1 -o "$work/whole"
 exits 0
 check "no file beside it is left" [ "$(find "$work" -name 'whole*' | wc -l)" -eq 1 ]
 
+# experts: each by itself, and those that nobody chose are listed
+"$tools/expert_model" $default_model "$work/experts.gguf" || fault "the model with experts cannot be made"
+run calibrate -m "$work/experts.gguf" -f $text -c 64 -o "$work/experts"
+exits 0 && prints "weights  64, of which 0 were never hit" && prints "experts  96, of which 24 were never hit"
+check "expert 3 of each of the 24" [ "$(grep -c '^blk.[0-7].ffn_[a-z]*_exps.weight  *3  *0  never hit$' "$out")" -eq 24 ]
+check "no other gap" [ "$(grep -c '^blk' "$out")" -eq 24 ]
+run calibrate -m "$work/experts.gguf" -f $text -c 64 -o "$work/experts" --json
+exits 0 && json experts 96 && json experts_never_hit 24 && json weights_never_hit 0
+json gaps 23 tensor blk.7.ffn_down_exps.weight && json gaps 23 expert 3 && json gaps 23 rows 0 && json gaps 23 what "never hit"
+run quantize "$work/experts.gguf" "$work/experts-q4_0.gguf" Q4_0 --pure --allow-requantize --imatrix "$work/experts" --no-error
+exits 0 && says "24 groups of importances (experts) are all taken as 1"
+
 # refusals leave nothing
 mkdir "$work/dir"
 bad() { # CODE TEXT ARGS...

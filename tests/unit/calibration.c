@@ -51,7 +51,7 @@ static kq_imatrix *result_of(const kq_calibration *c) {
     return im;
 }
 
-static void collect(kq_calibration *c, uint32_t n_batch) {
+static void run_session(uint32_t n_batch, void (*observe)(void *ctx, const kq_observation *o), void *ctx) {
     kq_session *s;
     kq_session_options o = KQ_OPTIONS_INIT(kq_session_options);
     int32_t tokens[N];
@@ -60,12 +60,14 @@ static void collect(kq_calibration *c, uint32_t n_batch) {
     o.n_ctx = N;
     o.n_batch = n_batch;
     o.mode = KQ_EXACT;
-    o.observe = kq_calibration_observe;
-    o.observe_ctx = c;
+    o.observe = observe;
+    o.observe_ctx = ctx;
     assert_int_equal(kq_session_open(&s, model, &o, NULL), KQ_OK);
     assert_int_equal(kq_session_append(s, tokens, N, logits[0], N, NULL), KQ_OK);
     kq_session_close(s);
 }
+
+static void collect(kq_calibration *c, uint32_t n_batch) { run_session(n_batch, kq_calibration_observe, c); }
 
 static void what_is_collected(void **state) {
     (void)state;
@@ -146,6 +148,92 @@ static void sums(void **state) {
     kq_imatrix_close(im);
     kq_calibration_close(c);
     free(x);
+}
+
+/* What a session tells, kept for one weight: sums and rows of each expert. */
+typedef struct kept {
+    const char *weight;
+    double sums[4][384];
+    uint64_t counts[4];
+} kept;
+
+static void keep(void *ctx, const kq_observation *o) {
+    kept *k = ctx;
+    if (strcmp(o->weight, k->weight) != 0) return;
+    for (size_t t = 0; t < o->n_tokens; t++) {
+        for (size_t u = 0; u < (o->n_experts ? o->n_used : 1); u++) {
+            const float *x = o->x + (t * o->n_x + (o->n_x > 1 ? u : 0)) * o->n_cols;
+            size_t e = o->n_experts ? (size_t)o->experts[t * o->n_used + u] : 0;
+            for (size_t i = 0; i < o->n_cols; i++) k->sums[e][i] += (double)x[i] * (double)x[i];
+            k->counts[e]++;
+        }
+    }
+}
+
+/* Each expert has the rows that went to it, and no other; plain layers have all. */
+static void what_a_session_tells(void **state) {
+    (void)state;
+    static kept k;
+    kq_calibration *c = open_sums(false);
+    kq_calibration_entry e;
+    collect(c, 7);
+    kq_imatrix *im = result_of(c);
+    size_t unequal = 0;
+    for (size_t n = 0; kq_calibration_entry_at(c, n, &e); n++) {
+        const kq_imatrix_entry *entry = kq_imatrix_find(im, e.name);
+        k = (kept){.weight = e.name};
+        run_session(7, keep, &k);
+        assert_non_null(entry);
+        for (uint64_t g = 0; g < e.groups; g++) {
+            assert_int_equal(e.counts[g], k.counts[g]);
+            assert_true(entry->counts[g] == (float)k.counts[g]);
+            unequal += k.counts[g] != e.counts[0];
+            for (uint64_t i = 0; i < e.columns; i++) assert_true(entry->sums[g * e.columns + i] == (float)k.sums[g][i]);
+        }
+    }
+    assert_true(unequal > 0); /* or counts would prove nothing */
+    kq_imatrix_close(im);
+    kq_calibration_close(c);
+}
+
+/* A router of zeros chooses the first two of four experts, always. The others are in the matrix with a count of zero, and importances that
+ * are taken from it are ones for them. */
+static void experts_that_nobody_chose(void **state) {
+    (void)state;
+    kq_gguf *g;
+    kq_model_options mo = KQ_OPTIONS_INIT(kq_model_options);
+    kq_model *usual = model;
+    mo.no_tokenizer = true;
+    spec *sp = spec_open("llama-moe");
+    bytes b = spec_file(sp, &(spec_change){.tensor = "blk.0.ffn_gate_inp.weight", .n_dims = 2, .dims = {256, 4}, .type = KQ_F32, .n_bytes = 4096});
+    spec_close(sp);
+    assert_int_equal(kq_gguf_open_memory(&g, b.data, b.size, "test", NULL, NULL), KQ_OK);
+    assert_int_equal(kq_model_open_file(&model, g, &mo, NULL), KQ_OK);
+    kq_calibration *c = open_sums(false);
+    kq_calibration_entry e;
+    collect(c, 5);
+    for (size_t n = 0; kq_calibration_entry_at(c, n, &e); n++) {
+        if (strncmp(e.name, "blk.0.", 6) != 0 || e.groups != 4) continue;
+        for (uint64_t i = 0; i < 4; i++) assert_int_equal(e.counts[i], i < 2 ? N : 0);
+    }
+    kq_imatrix *im = result_of(c);
+    kq_imatrix_issue issue;
+    float weights[4 * 384];
+    bool found;
+    size_t n_issues = 0;
+    for (uint64_t at = 0; kq_imatrix_next_issue(im, &at, &issue); n_issues++) {
+        assert_int_equal(issue.fault, KQ_IMATRIX_NEVER_HIT);
+        assert_true(issue.group >= 2 && strncmp(issue.entry->name.data, "blk.0.ffn_", 10) == 0);
+    }
+    assert_int_equal(n_issues, 2 * 3);
+    assert_int_equal(kq_imatrix_weights(im, "blk.0.ffn_down_exps.weight", 384, 4, weights, &found, NULL), KQ_OK);
+    assert_true(found);
+    for (size_t i = 2 * 384; i < 4 * 384; i++) assert_true(weights[i] == 1.0f);
+    kq_imatrix_close(im);
+    kq_calibration_close(c);
+    kq_model_close(model);
+    model = usual;
+    bytes_free(&b);
 }
 
 static void merged(void **state) {
@@ -245,7 +333,8 @@ static void allocations_fail(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_collected), cmocka_unit_test(sums), cmocka_unit_test(merged), cmocka_unit_test(wrong_matrices),
+        cmocka_unit_test(what_is_collected), cmocka_unit_test(sums), cmocka_unit_test(what_a_session_tells),
+        cmocka_unit_test(experts_that_nobody_chose), cmocka_unit_test(merged), cmocka_unit_test(wrong_matrices),
         cmocka_unit_test(allocations_fail),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

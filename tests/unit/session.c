@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include "base/numeric.h"
+#include "cpu/kernels.h"
 #include "engine/engine.h"
 #include "golden.h"
 #include "make_model.h"
@@ -437,45 +439,99 @@ static void observed_rows(void **state) {
     kq_session_close(session);
 }
 
+/* A product by its definition, as the exact mode has it. */
+static float product(const float *w, const float *x, size_t n) {
+    float lanes[KQ_EXACT_LANES] = {0};
+    for (size_t k = 0; k < n; k++) lanes[k % KQ_EXACT_LANES] += w[k] * x[k];
+    return kq_exact_sum(lanes);
+}
+
+enum { EXPERTS = 4, USED = 2, FF = 384 };
+typedef struct experts_seen {
+    const kq_gguf *file;
+    size_t n_embd, n;              /* of a batch: the tokens that came to this layer's router */
+    int32_t chosen[N][USED];       /* what its scores say */
+    float hidden[N][USED][FF];     /* what each expert's gate gives, times its up */
+    size_t routers, products;      /* tokens, over all layers and batches */
+} experts_seen;
+
+/* The first expert of the highest score, then the first of the rest. */
+static void route(experts_seen *s, const kq_observation *o, const float *w) {
+    for (size_t t = 0; t < o->n_tokens; t++) {
+        float score[EXPERTS];
+        int32_t first = 0, second = -1;
+        for (int32_t e = 0; e < EXPERTS; e++) score[e] = product(w + (size_t)e * o->n_cols, o->x + t * o->n_cols, o->n_cols);
+        for (int32_t e = 1; e < EXPERTS; e++) first = score[e] > score[first] ? e : first;
+        for (int32_t e = 0; e < EXPERTS; e++) {
+            if (e != first && (second < 0 || score[e] > score[second])) second = e;
+        }
+        s->chosen[t][0] = first;
+        s->chosen[t][1] = second;
+    }
+    s->n = o->n_tokens;
+    s->routers += o->n_tokens;
+}
+
+/* Computes what goes into each step of a layer of experts from what went into the steps before. */
 static void look_at_experts(void *ctx, const kq_observation *o) {
-    size_t *counts = ctx;
-    if (!o->n_experts) {
-        assert_null(o->experts);
+    experts_seen *s = ctx;
+    const float *w = kq_gguf_tensor_find(s->file, o->weight)->data;
+    bool gate = strstr(o->weight, "ffn_gate_exps") != NULL, up = strstr(o->weight, "ffn_up_exps") != NULL;
+    if (strstr(o->weight, "ffn_gate_inp")) route(s, o, w);
+    if (!strstr(o->weight, "_exps")) {
+        assert_true(o->n_experts == 0 && o->n_used == 0 && !o->experts && o->n_x == 1);
         return;
     }
-    assert_non_null(strstr(o->weight, "_exps.weight"));
-    assert_int_equal(o->n_experts, 4);
-    assert_int_equal(o->n_used, 2);
-    assert_int_equal(o->n_x, strstr(o->weight, "ffn_down") ? 2 : 1);
-    for (size_t i = 0; i < o->n_tokens * o->n_used; i++) {
-        assert_in_range(o->experts[i], 0, 3);
-        counts[o->experts[i]]++;
+    assert_true(o->n_tokens == s->n && o->n_experts == EXPERTS && o->n_used == USED);
+    assert_int_equal(o->n_x, gate || up ? 1 : USED);
+    assert_int_equal(o->n_cols, gate || up ? s->n_embd : FF);
+    assert_memory_equal(o->experts, s->chosen, s->n * sizeof *s->chosen);
+    s->products += s->n * USED;
+    for (size_t t = 0; t < s->n; t++) {
+        for (size_t u = 0; u < USED; u++) {
+            const float *matrix = w + (size_t)s->chosen[t][u] * o->n_cols * FF;
+            float *hidden = s->hidden[t][u];
+            if (!gate && !up) assert_memory_equal(o->x + (t * USED + u) * FF, hidden, FF * sizeof *hidden);
+            for (size_t f = 0; f < FF && (gate || up); f++) {
+                float y = product(matrix + f * o->n_cols, o->x + t * o->n_cols, o->n_cols);
+                hidden[f] = gate ? kq_silu(y) : hidden[f] * y;
+            }
+        }
     }
 }
 
+/* Of a mixture of experts: who was chosen, and each one's own rows, in batches of any size; in the last layer only the tokens whose logits
+ * are wanted. */
 static void observed_experts(void **state) {
     (void)state;
-    spec *sp = spec_open("llama-moe");
-    bytes moe = spec_file(sp, NULL);
-    spec_close(sp);
+    static experts_seen s;
     kq_gguf *g;
     kq_model *m;
-    kq_session *session;
     kq_model_options mo = KQ_OPTIONS_INIT(kq_model_options);
     mo.no_tokenizer = true;
-    assert_int_equal(kq_gguf_open_memory(&g, moe.data, moe.size, "moe", NULL, NULL), KQ_OK);
+    spec *sp = spec_open("llama-moe");
+    bytes b = spec_file(sp, NULL);
+    spec_close(sp);
+    assert_int_equal(kq_gguf_open_memory(&g, b.data, b.size, "test", NULL, NULL), KQ_OK);
     assert_int_equal(kq_model_open_file(&m, g, &mo, NULL), KQ_OK);
-    size_t counts[4] = {0}, n_layer = (size_t)kq_model_describe(m).n_layer;
-    kq_session_options o = options_of(N, 5);
-    o.observe = look_at_experts;
-    o.observe_ctx = counts;
-    assert_int_equal(kq_session_open(&session, m, &o, NULL), KQ_OK);
-    float logits[N][VOCAB];
-    append(session, 0, N, logits[0], N);
-    assert_int_equal(counts[0] + counts[1] + counts[2] + counts[3], n_layer * 3 * N * 2);
-    kq_session_close(session);
+    size_t n_layer = (size_t)kq_model_describe(m).n_layer, n_logits[] = {N, 3, 0};
+    for (size_t i = 0; i < KQ_COUNT(n_logits); i++) {
+        for (uint32_t n_batch = 5; n_batch <= N; n_batch += N - 5) {
+            static float logits[N][VOCAB];
+            kq_session *session;
+            kq_session_options o = options_of(N, n_batch);
+            s = (experts_seen){.file = kq_model_file(m), .n_embd = 256};
+            o.observe = look_at_experts;
+            o.observe_ctx = &s;
+            assert_int_equal(kq_session_open(&session, m, &o, NULL), KQ_OK);
+            assert_int_equal(kq_session_append(session, tokens, N, logits[0], n_logits[i], NULL), KQ_OK);
+            assert_int_equal(s.routers, (n_layer - 1) * N + n_logits[i]);
+            assert_int_equal(s.products, 3 * USED * s.routers);
+            kq_session_close(session);
+        }
+    }
     kq_model_close(m);
-    bytes_free(&moe);
+    bytes_free(&b);
 }
 
 int main(void) {
