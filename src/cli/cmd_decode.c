@@ -41,7 +41,8 @@ const cli_command cli_decode_rows = {
     .usage = "--codec NAME --cols N IN -o OUT",
     .summary = "Decode blocks into an array of floats",
     .description = "Reads rows of a codec's blocks, one after another, and writes them as little-endian float32, bit for bit as the format defines "
-                   "them. IN may be -, standard input. OUT appears only when it is complete.",
+                   "them. IN may be -, standard input. OUT appears only when it is complete; standard output gets rows as they "
+                   "are made, so where it fails (exit 3: the input ends within a row) the rows before are there.",
     .examples = "kquant decode --codec q4_k --cols 768 x.q4_k -o x.f32",
     .options = options,
     .n_options = CLI_COUNT(options),

@@ -73,7 +73,9 @@ const cli_command cli_encode_rows = {
     .usage = "--codec NAME --cols N [--importance FILE] IN -o OUT",
     .summary = "Encode an array of floats into blocks",
     .description = "Reads little-endian float32, row after row, and writes the rows as blocks of a codec, with the bytes of ggml's reference "
-                   "encoders, so that any other encoder can be held against them. IN may be -, standard input. OUT appears only when it is complete.",
+                   "encoders, so that any other encoder can be held against them. IN may be -, standard input. "
+                   "OUT appears only when it is complete; standard output gets rows as they are "
+                   "made, so where it fails (exit 3: the input ends within a row, or holds what is no number) the rows before are there.",
     .examples = "kquant encode --codec q4_k --cols 768 x.f32 -o x.q4_k",
     .options = options,
     .n_options = CLI_COUNT(options),

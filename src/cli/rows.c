@@ -39,6 +39,14 @@ static bool input_read(const input *in, char *piece, size_t size, size_t *n) {
     return got >= 0;
 }
 
+/* A file under construction is dropped; what goes to a pipe cannot be taken back, so a failure says how much of it there is. */
+typedef struct note { char text[64]; } note;
+static note written(const cli_output *o, uint64_t rows) {
+    note n = {""};
+    if (!o->temporary && rows) snprintf(n.text, sizeof n.text, ", and its first %llu rows are written already", (ull)rows);
+    return n;
+}
+
 static int convert_all(const cli_rows *r, const input *in, cli_output *o, char *from, char *to, size_t at_once) {
     uint64_t done = 0;
     for (;;) {
@@ -46,12 +54,14 @@ static int convert_all(const cli_rows *r, const input *in, cli_output *o, char *
         if (!input_read(in, from, at_once * r->in_row, &n)) return cli_stopped() ? cli_stopped_code() : CLI_FAILED;
         size_t rows = n / r->in_row;
         if (n % r->in_row) {
-            return cli_fail(CLI_BAD_FILE, "%s: %llu bytes are no whole rows of %zu", in->name, (ull)(done * r->in_row + n), r->in_row);
+            return cli_fail(CLI_BAD_FILE, "%s: %llu bytes are no whole rows of %zu%s", in->name, (ull)(done * r->in_row + n), r->in_row,
+                            written(o, done).text);
         }
         if (rows == 0) break;
         kq_error e;
         if (r->convert(r->ctx, from, rows, to, &e)) {
-            return cli_fail(e.status == KQ_E_ARGUMENT ? CLI_BAD_FILE : CLI_FAILED, "%s: counted from row %llu on: %s", in->name, (ull)done, e.text);
+            return cli_fail(e.status == KQ_E_ARGUMENT ? CLI_BAD_FILE : CLI_FAILED, "%s: counted from row %llu on: %s%s", in->name, (ull)done, e.text,
+                            written(o, done).text);
         }
         if (cli_stopped()) return cli_stopped_code();
         if (!cli_output_write(o, to, rows * r->out_row)) return CLI_FAILED;

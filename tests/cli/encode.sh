@@ -26,6 +26,29 @@ ran="kquant encode - -o -"
 "$kquant" encode --codec Q4_K --cols 768 - -o - <"$golden/x.f32" >"$work/result" 2>"$err"
 check "through a pipe" cmp -s "$work/result" "$golden/q4_K.bytes"
 
+# a pipe that ends within a row after more than is read at once: 1365 rows of 3072 bytes, of which standard output has the blocks
+ran="kquant encode - (a long pipe, cut)"
+n=0
+while [ $n -lt 90 ]; do
+    cat "$golden/x.f32"
+    n=$((n + 1))
+done >"$work/long"
+{ cat "$work/long" && printf x; } | "$kquant" encode --codec q8_0 --cols 768 - -o - >"$out" 2>"$err"
+code=$?
+exits 3 && one_line && says "standard input: 4423681 bytes are no whole rows of 3072, and its first 1365 rows are written already"
+"$kquant" encode --codec q8_0 --cols 768 "$work/long" -o "$work/result"
+check "1365 rows of q8_0 and no more" [ "$(wc -c <"$out")" -eq $((1365 * 816)) ]
+check "the right ones" cmp -s -n $((1365 * 816)) "$out" "$work/result"
+rm "$work/result"
+{ cat "$work/long" && printf x; } | "$kquant" encode --codec q8_0 --cols 768 - -o "$work/result" >"$out" 2>"$err"
+code=$?
+refuses 3 "standard input: 4423681 bytes are no whole rows of 3072"
+check "nothing is written, under any name" [ -z "$(find "$work" -name 'result*')" ]
+{ cat "$work/long" && printf '\000\000\300\177%.0s' 1 2 3 && head -c 3060 "$golden/x.f32"; } | "$kquant" encode --codec q8_0 --cols 768 - -o - >"$out" 2>"$err"
+code=$?
+exits 3 && one_line && says "column 0 is NaN, and its first 1365 rows are written already"
+check "no row of the piece with the NaN" [ "$(wc -c <"$out")" -eq $((1365 * 816)) ]
+
 # refusals leave nothing behind
 rm -f "$work/result"
 head -c 3073 "$golden/x.f32" >"$work/cut"
