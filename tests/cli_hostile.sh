@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# cli_hostile.sh KQUANT DIRECTORY: every file that DIRECTORY/REFUSE lists must be refused by `KQUANT inspect FILE` with exit 3,
+# cli_hostile.sh KQUANT DIRECTORY: every file that DIRECTORY/REFUSE lists must be refused by `KQUANT inspect FILE` and `KQUANT verify FILE` with exit 3,
 # nothing on stdout, one line on stderr that names the file, in little memory and time; every file in ACCEPT must pass.
 kquant=$1 dir=$2 failed=0 n=0
 out=$(mktemp) || exit 1
@@ -11,14 +11,14 @@ trap 'rm -f "$out" "$err"' EXIT
 if ! grep -q '__[at]san_init' "$kquant"; then ulimit -v 500000; fi
 
 fail() {
-    echo "FAIL $file: $1"
+    echo "FAIL $command $file: $1"
     sed 's/^/    stderr: /' "$err" | head -5
     failed=$((failed + 1))
 }
 
-while IFS= read -r file; do
-    n=$((n + 1))
-    timeout 10 "$kquant" inspect "$file" >"$out" 2>"$err" </dev/null
+refuse() { # COMMAND: of $file
+    command=$1
+    timeout 10 "$kquant" "$command" "$file" >"$out" 2>"$err" </dev/null
     code=$?
     name=${file##*/}
     stem=${name%0000?-of-0000?.gguf} # of a split model the part at fault is named
@@ -30,8 +30,14 @@ while IFS= read -r file; do
     else
         case $last in *"$name"* | *"$stem"0000*) ;; *) fail "stderr does not name the file" ;; esac
     fi
+}
+while IFS= read -r file; do
+    n=$((n + 1))
+    refuse inspect
+    refuse verify
 done <"$dir/REFUSE"
 
+command=inspect
 while IFS= read -r file; do
     n=$((n + 1))
     timeout 10 "$kquant" inspect "$file" >"$out" 2>"$err" </dev/null

@@ -83,6 +83,30 @@ refuses 1 "nothing.gguf: cannot open"
 head -c 100000 $default_model >"$work/cut.gguf"
 run verify "$work/cut.gguf"
 refuses 3 "cut.gguf: "
+# cut off anywhere, in the header, the keys, the tensors' infos and their data: 3, and never "intact"
+size=$(wc -c <$default_model)
+data=$(offset_of token_embd.weight)
+for length in 0 1 3 4 8 23 24 25 100 5000 $((data / 2)) $((data - 33)) $((data - 1)) "$data" $((data + 1)) $((size / 2)) $((size - 1)); do
+    head -c "$length" $default_model >"$work/cut.gguf"
+    run verify "$work/cut.gguf" --manifest "$manifest" --write-manifest "$work/of-cut"
+    refuses 3 "cut.gguf: "
+    run verify "$work/cut.gguf" --json
+    exits 3 && silent && one_line
+done
+check "no manifest of a file that is bad" [ ! -e "$work/of-cut" ]
+{ cat $default_model && printf 'more'; } >"$work/long.gguf"
+run verify "$work/long.gguf" --no-forward
+case $code in 0 | 3) ;; *) fault "bytes behind the data are fine or the file's fault" ;; esac
+for kind in "tests/cli/common" "LICENSE" "fuzz/corpus/imatrix/dense.dat" "fuzz/corpus/config/llama"; do
+    run verify "$kind"
+    refuses 3 "$kind"
+done
+mkdir "$work/folder"
+run verify "$work/folder"
+refuses 1 "folder: is a directory without config.json, so it holds no model"
+echo '{"architectures": ["LlamaForCausalLM"]' >"$work/folder/config.json"
+run verify "$work/folder"
+refuses 3 "config.json"
 run verify "$model" --manifest "$work/nothing"
 refuses 1 "nothing: cannot open"
 run verify "$model" --write-manifest "$model"
@@ -99,6 +123,19 @@ shared=${KQ_SHARED:-../shared}
 if [ -d "$shared" ]; then
     run verify "$shared/golden/quantize/tale.imatrix.gguf"
     exits 0 && prints "forward    not run: the file holds no model"
+    cp -r "$shared/models/tale" "$work/hf" && chmod -R u+w "$work/hf"
+    refused() { # TEXT: of $work/hf, which is then made whole
+        run verify "$work/hf"
+        refuses 3 "$1"
+        cp "$shared/models/tale/"* "$work/hf/" && chmod -R u+w "$work/hf"
+    }
+    for length in 0 7 8 500 20000 2888791; do
+        head -c "$length" "$shared/models/tale/model-00002-of-00002.safetensors" >"$work/hf/model-00002-of-00002.safetensors"
+        refused "model-00002-of-00002.safetensors"
+    done
+    rm "$work/hf/model-00001-of-00002.safetensors" && refused "model-00001-of-00002.safetensors"
+    head -c 1000 "$shared/models/tale/model.safetensors.index.json" >"$work/hf/model.safetensors.index.json" && refused "model.safetensors.index.json"
+    head -c 300 "$shared/models/tale/config.json" >"$work/hf/config.json" && refused "config.json"
     run verify "$shared/models/tale" --write-manifest "$work/m" # a folder
     exits 0 && prints "forward    finite"
     run verify "$shared/models/tale" --manifest "$work/m" --no-forward
