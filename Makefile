@@ -61,13 +61,14 @@ reference:
 matrix:
 	@tools/matrix >docs/matrix.md.new && mv docs/matrix.md.new docs/matrix.md
 
-# The ARM build, cross-compiled and run under qemu-user: every kernel on a processor without and on one with dot products.
+# The ARM build, cross-compiled and run under qemu-user: every kernel on a processor without dot products, with them, and with 8-bit matrix products.
 arm:
 	@tools/setup build test arm
 	@$(call configure,build/arm,release,-DCMAKE_TOOLCHAIN_FILE=cmake/aarch64.cmake -DKQ_TESTS=ON)
 	@$(call compile,build/arm)
 	for test in base codec numeric quantize matmul operations; do qemu-aarch64 build/arm/tests/test_$$test || exit 1; done
-	for cpu in cortex-a53 max; do qemu-aarch64 -cpu $$cpu build/arm/tests/check --require=generic,neon || exit 1; done
+	for cpu in cortex-a53:neon neoverse-n1:dotprod max:i8mm; do \
+	    qemu-aarch64 -cpu $${cpu%:*} build/arm/tests/check --require=generic,$${cpu#*:} || exit 1; done
 
 fuzz:
 	@tools/setup build fuzz
