@@ -244,7 +244,7 @@ static bool is_few(uint64_t count, uint64_t mean) { return count > 0 && count * 
 static uint64_t mean_count(const kq_calibration_entry *e, uint64_t *total) {
     *total = 0;
     for (uint64_t g = 0; g < e->groups; g++) *total += e->counts[g];
-    return *total / e->groups;
+    return e->groups ? *total / e->groups : 0;
 }
 
 static coverage cover(const collecting *c) {

@@ -203,7 +203,7 @@ static int open_all(state *s) {
     kq_error e;
     kq_source_options o = KQ_OPTIONS_INIT(kq_source_options);
     o.lazy = true;
-    size_t size;
+    size_t size = 0;
     if (v->recipe && !cli_read_file(v->recipe, &((request *)(uintptr_t)r)->recipe, &size)) return CLI_FAILED;
     if (r->recipe && strlen(r->recipe) != size) return cli_fail(CLI_BAD_FILE, "%s: holds a byte 0, so it is no text", v->recipe);
     cli_signals_file(r->input);

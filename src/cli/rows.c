@@ -54,7 +54,7 @@ static int convert_all(const cli_rows *r, const input *in, cli_output *o, char *
         if (!input_read(in, from, at_once * r->in_row, &n)) return cli_stopped() ? cli_stopped_code() : CLI_FAILED;
         size_t rows = n / r->in_row;
         if (n % r->in_row) {
-            return cli_fail(CLI_BAD_FILE, "%s: %llu bytes are no whole rows of %zu%s", in->name, (ull)(done * r->in_row + n), r->in_row,
+            return cli_fail(CLI_BAD_FILE, "%s: %llu bytes are no whole rows of %zu%s", in->name, (ull)done * r->in_row + n, r->in_row,
                             written(o, done).text);
         }
         if (rows == 0) break;

@@ -215,7 +215,7 @@ void kq_iq1_pack_m(const kq_iq1_group *groups, float top, float fitted, void *bl
     memset(b, 0, sizeof *b);
     for (int g = 0; g < 16; g++) {
         for (int k = 0; k < 2; k++) b->qs[2 * g + k] = (uint8_t)groups[g].index[k];
-        unsigned high = groups[g].index[0] >> 8 | groups[g].index[1] >> 8 << 4;
+        unsigned high = (unsigned)groups[g].index[0] >> 8 | (unsigned)groups[g].index[1] >> 8 << 4;
         if (top > 0) {
             high |= (unsigned)groups[g].set[0] << 3 | (unsigned)groups[g].set[1] << 7;
             b->scales[g / 4] = (uint16_t)(b->scales[g / 4] | scale_code(groups[g].scale, top / 15) << 3 * (g % 4));

@@ -277,7 +277,7 @@ enum { N = 24, VOCAB = 128 };
 
 static kq_model *open_model(const bytes *file) {
     kq_gguf *g;
-    kq_model *m;
+    kq_model *m = NULL;
     kq_error err = {0};
     kq_model_options o = KQ_OPTIONS_INIT(kq_model_options);
     o.no_tokenizer = true;
