@@ -58,7 +58,8 @@ static kq_status refuse_others(const kq_hf_shape *s, kq_hf_config *c, kq_error *
     if (part != 1.0) return kq_hf_fail(c, KQ_E_UNSUPPORTED, err, "partial_rotary_factor is %g, only 1 is supported", part);
     if (!gemma) return KQ_OK;
     /* No key holds the scale of attention: it follows from the head, but for the 27B model of 62 layers, where it follows from the width. */
-    double means = s->n_layer == 62 ? (double)(s->n_embd / s->n_head) : (double)s->head;
+    uint64_t wide = s->n_embd / s->n_head;
+    double means = s->n_layer == 62 ? (double)wide : (double)s->head;
     scalar = 256.0;
     KQ_TRY(kq_hf_f64(c, c->text, "query_pre_attn_scalar", 1.0, 1e6, &scalar, NULL, err));
     if (scalar != means) {

@@ -341,7 +341,7 @@ static bool add_templates(json_t *config, const source *s, kq_string *file) {
     }
     if (json_array_size(list)) {
         fine = fine && set(config, "chat_template", json_incref(list));
-    } else if (plain.size && memchr(plain.data, '\r', plain.size)) {
+    } else if (plain.data && plain.size && memchr(plain.data, '\r', plain.size)) {
         fine = fine && set(config, "chat_template", text_value(plain));
     } else {
         *file = plain;

@@ -45,8 +45,7 @@ static bool fits_15(const json_t *value) {
     char digits[32];
     if (json_is_real(value)) {
         snprintf(digits, sizeof digits, "%.15g", json_real_value(value));
-        double back = strtod(digits, NULL), real = json_real_value(value);
-        return memcmp(&back, &real, sizeof real) == 0;
+        return strtod(digits, NULL) == json_real_value(value);
     }
     json_object_foreach((json_t *)(uintptr_t)value, key, inner) {
         if (!fits_15(inner)) return false;

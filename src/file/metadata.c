@@ -29,7 +29,7 @@ static bool agrees(kq_gguf_kind kind, kq_gguf_kind element, uint64_t count, cons
     uint64_t bytes;
     if (element != KQ_GGUF_STRING) {
         if (!kq_mul(count, kq_gguf_kind_bytes(element), &bytes) || bytes != size) return false;
-        for (uint64_t i = 0; element == KQ_GGUF_BOOL && i < count; i++) {
+        for (uint64_t i = 0; element == KQ_GGUF_BOOL && i < size; i++) {
             if (data[i] > 1) return false;
         }
         return true;
