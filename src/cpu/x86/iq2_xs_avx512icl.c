@@ -1,31 +1,53 @@
 /* SPDX-License-Identifier: MIT */
-/* iq2_xs for AVX-512. */
-#include "cpu/x86/grid_avx512icl.h"
+/* iq2_xs for AVX-512: two blocks at a time, 64 cells. A group of 16 is two cells, so a lane of column e has weights e and e + 4 of both; columns 0 .. 3
+ * are the first block's, 4 .. 7 the second's. */
+#include "cpu/x86/columns_avx512icl.h"
 
 #define KERNEL(op) kq_##op##_iq2_xs_avx512icl
 #define BLOCK kq_block_iq2_xs
-#define UNIT_BLOCKS 1
-#define GROUP 16
+#define UNIT_BLOCKS 2
+#define UNIT_ACTS 2
+#define SHARED 0
+#define CHAINS 2
 #define OFFSET 128
-#define MINIMA 0
+#define ORDER BITS(5, 4, 3, 2, 0, 1, 7, 6)
+#define BACK BITS(1, 0, 7, 6, 5, 4, 2, 3)
 
 typedef struct lanes {
-    __m512i levels;
+    __m512i low[8], high[8];
 } lanes;
 
-INLINE lanes make_lanes(void) { return (lanes){four_levels(kq_levels_iq2)}; }
-
-INLINE void unit_codes(const BLOCK *b, const lanes *l, __m512i codes[4]) {
-    uint64_t signs[4];
-    __m512i words = load64(b->qs), entries = look_up_512(kq_grid_iq2_xs, words); /* which looks at 9 bits */
-    __m256i seven = _mm512_cvtepi16_epi8(_mm512_srli_epi16(words, 9));
-    _mm256_storeu_si256((__m256i *)(void *)signs, _mm256_gf2p8affine_epi64_epi8(seven, _mm256_set1_epi64x(SIGNS_BY_PARITY), 0));
-    for (int p = 0; p < 4; p++) codes[p] = with_signs(levels_of_8(entries, p, l->levels), signs[p]);
+INLINE lanes make_lanes(void) {
+    lanes l;
+    split_words(kq_grid_iq2_xs, 512, l.low, l.high);
+    return l;
 }
 
-INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *minima) {
+typedef struct parts {
+    __m512i codes[2], signs[2];
+} parts;
+
+INLINE parts unit_open(const BLOCK *b, const lanes *l) {
+    const __m512i byte = _mm512_set1_epi16(255);
+    __m512i first = load64(b[0].qs), second = load64(b[1].qs);
+    __m512i index = _mm512_packus_epi16(_mm512_and_si512(first, byte), _mm512_and_si512(second, byte));
+    __m512i upper = _mm512_packus_epi16(_mm512_srli_epi16(first, 8), _mm512_srli_epi16(second, 8)); /* seven signs, and the index's ninth bit */
+    __mmask64 ninth = _mm512_test_epi8_mask(upper, _mm512_set1_epi8(1));
+    __m512i low = pick_of_8(l->low, index, ninth), high = pick_of_8(l->high, index, ninth);
+    __m512i signs = _mm512_gf2p8affine_epi64_epi8(upper, _mm512_set1_epi64(0x02040810204080fell), 0);
+    return (parts){{_mm512_unpacklo_epi16(low, high), _mm512_unpackhi_epi16(low, high)},
+                   {_mm512_unpacklo_epi16(signs, signs), _mm512_unpackhi_epi16(signs, signs)}};
+}
+
+INLINE __m512i unit_column(const parts *p, const lanes *l, int k) {
     (void)l;
-    *scales = *minima = half_steps(nibbles_as_floats(b->scales), half(b->d) * 0.25f);
+    int e = k % 4;
+    return with_signs(levels_iq2(p->codes[k / 4], e), _mm512_test_epi8_mask(p->signs[k / 4], _mm512_set1_epi32((int)(0x10100101u << e))));
 }
 
-#include "cpu/x86/unit_avx512icl_tmpl.h"
+INLINE void unit_scales(const BLOCK *b, const parts *p, const lanes *l, __m512 scales[2]) {
+    (void)p, (void)l;
+    for (int i = 0; i < 2; i++) scales[i] = half_steps(nibbles_as_floats(b[i].scales), one_half(b[i].d), 0.25f);
+}
+
+#include "cpu/x86/columns_avx512icl_tmpl.h"

@@ -1,35 +1,51 @@
 /* SPDX-License-Identifier: MIT */
-/* iq3_s for AVX-512. The ninth bits of 32 indices are a mask as they lie. */
-#include "cpu/x86/grid_avx512icl.h"
+/* iq3_s for AVX-512: columns as in iq3_xxs. Levels are odd numbers, 2 code + 1, so a sign is the complement of four bits: code or -code - 1, plus 8,
+ * is a number u of 0 .. 15, and a weight is 2 u - 15 times the scale. */
+#include "cpu/x86/columns_avx512icl.h"
 
 #define KERNEL(op) kq_##op##_iq3_s_avx512icl
 #define BLOCK kq_block_iq3_s
 #define UNIT_BLOCKS 1
-#define GROUP 32
-#define OFFSET 128
-#define MINIMA 0
+#define UNIT_ACTS 1
+#define SHARED 0
+#define CHAINS 1
+#define OFFSET 15
+#define ORDER BITS(5, 4, 3, 2, 1, 0, 7, 6)
+#define BACK BITS(1, 0, 7, 6, 5, 4, 3, 2)
 
 typedef struct lanes {
-    __m512i levels;
+    __m512i low[8], high[8];
 } lanes;
 
-INLINE lanes make_lanes(void) { return (lanes){eight_levels(kq_levels_iq3_s)}; }
-
-INLINE void unit_codes(const BLOCK *b, const lanes *l, __m512i codes[4]) {
-    for (int k = 0; k < 2; k++) {
-        __m512i index = _mm512_cvtepu8_epi16(load32(b->qs + 32 * k));
-        __m512i low = look_up_256(kq_grid_iq3_s, index), high = look_up_256(kq_grid_iq3_s + 256, index);
-        __m512i entries = _mm512_mask_blend_epi16(kq_load_u32(b->qh + 4 * k), low, high);
-        for (int p = 2 * k; p < 2 * k + 2; p++) codes[p] = with_signs(levels_of_4(entries, p, l->levels), kq_load_u64(b->signs + 8 * p));
-    }
+INLINE lanes make_lanes(void) {
+    lanes l;
+    split_nibble_grid(kq_grid_iq3_s, 512, l.low, l.high);
+    return l;
 }
 
-INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *minima) {
+typedef struct parts {
+    __m512i nibbles[2];
+} parts;
+
+INLINE parts unit_open(const BLOCK *b, const lanes *l) {
+    __m512i index = load64(b->qs), signs = cell_signs(_mm512_cvtepu32_epi64(load32(b->signs)));
+    __mmask64 ninth = kq_load_u64(b->qh);
+    return (parts){{_mm512_or_si512(pick_of_8(l->low, index, ninth), sign_nibbles(signs, 0)),
+                    _mm512_or_si512(pick_of_8(l->high, index, ninth), sign_nibbles(signs, 2))}};
+}
+
+INLINE __m512i unit_column(const parts *p, const lanes *l, int k) { /* 2 u: all four bits change with the sign, and the top one is set without */
     (void)l;
+    uint64_t one = 1u << 4 * (k % 2), sign = 8 * one;
+    return _mm512_gf2p8affine_epi64_epi8(p->nibbles[k / 2], _mm512_set1_epi64((long long)(ROW(1, one | sign) | ROW(2, one << 1 | sign) | ROW(3, one << 2 | sign) | ROW(4, sign))), 16);
+}
+
+INLINE void unit_scales(const BLOCK *b, const parts *p, const lanes *l, __m512 scales[1]) {
+    (void)p, (void)l;
     __m128i both = _mm_cvtepu8_epi16(_mm_cvtsi32_si128((int)kq_load_u32(b->scales)));
     both = _mm_and_si128(_mm_or_si128(both, _mm_slli_epi16(both, 4)), _mm_set1_epi8(15));
-    __m512 s = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_unpacklo_epi64(both, both)));
-    *scales = *minima = half_steps(s, half(b->d) * 2);
+    __m512 s = _mm512_cvtepi32_ps(twice_each(_mm256_cvtepu8_epi32(both)));
+    scales[0] = half_steps(s, one_half(b->d), 2);
 }
 
-#include "cpu/x86/unit_avx512icl_tmpl.h"
+#include "cpu/x86/columns_avx512icl_tmpl.h"

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/* What the grid codecs for AVX-512 share: codebooks that are looked up in registers, 64 cells at a time, a byte of their entries after the other;
+ * levels; and signs. A lookup among 128 bytes is one instruction on two registers. */
+#ifndef KQ_CPU_X86_COLUMNS_AVX512ICL_H
+#define KQ_CPU_X86_COLUMNS_AVX512ICL_H
+
+#include "cpu/x86/unit_avx512icl.h"
+
+/* GF(2): bit i of a result is the parity of the source bits in `mask`. */
+#define ROW(i, mask) ((uint64_t)(mask) << (56 - 8 * (i)))
+/* A permutation of bits: b7 is the source bit that becomes bit 7, and so on. */
+#define BITS(b7, b6, b5, b4, b3, b2, b1, b0)                                                                                                     \
+    (long long)(ROW(7, 1u << (b7)) | ROW(6, 1u << (b6)) | ROW(5, 1u << (b5)) | ROW(4, 1u << (b4)) | ROW(3, 1u << (b3)) | ROW(2, 1u << (b2)) | \
+                ROW(1, 1u << (b1)) | ROW(0, 1u << (b0)))
+
+/* The lower and the upper bytes of n words of a codebook. */
+INLINE void split_words(const uint16_t *words, size_t n, __m512i *low, __m512i *high) {
+    const __m512i byte = _mm512_set1_epi16(255);
+    const __m512i in_order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+    for (size_t i = 0; i < n / 64; i++) {
+        __m512i a = load64(words + 64 * i), b = load64(words + 64 * i + 32);
+        low[i] = _mm512_permutexvar_epi64(in_order, _mm512_packus_epi16(_mm512_and_si512(a, byte), _mm512_and_si512(b, byte)));
+        high[i] = _mm512_permutexvar_epi64(in_order, _mm512_packus_epi16(_mm512_srli_epi16(a, 8), _mm512_srli_epi16(b, 8)));
+    }
+}
+
+/* The same of words that have four codes of three bits, as two nibbles in each byte. */
+INLINE void split_nibble_grid(const uint16_t *words, size_t n, __m512i *low, __m512i *high) {
+    uint16_t nibbles[512];
+    for (size_t i = 0; i < n; i += 32) {
+        __m512i v = load64(words + i), spread = _mm512_and_si512(v, _mm512_set1_epi16(7));
+        spread = _mm512_or_si512(spread, _mm512_and_si512(_mm512_slli_epi16(v, 1), _mm512_set1_epi16(0x70)));
+        spread = _mm512_or_si512(spread, _mm512_and_si512(_mm512_slli_epi16(v, 2), _mm512_set1_epi16(0x700)));
+        spread = _mm512_or_si512(spread, _mm512_and_si512(_mm512_slli_epi16(v, 3), _mm512_set1_epi16(0x7000)));
+        _mm512_storeu_si512(nibbles + i, spread);
+    }
+    split_words(nibbles, n, low, high);
+}
+
+/* Bytes 0 .. 255 of a table by 64 indices, and 0 .. 511 by 64 of nine bits, the ninth in a mask. */
+INLINE __m512i pick_of_4(const __m512i *table, __m512i index) {
+    __m512i a = _mm512_permutex2var_epi8(table[0], index, table[1]), b = _mm512_permutex2var_epi8(table[2], index, table[3]);
+    return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), a, b);
+}
+INLINE __m512i pick_of_8(const __m512i *table, __m512i index, __mmask64 ninth) {
+    return _mm512_mask_blend_epi8(ninth, pick_of_4(table, index), pick_of_4(table + 4, index));
+}
+
+/* 128 + level of the run'th of four codes in a byte. Only the codes 0, 1 and 2 are in a grid, and any three values are an affine function of two
+ * bits: bit 0 says whether 8 becomes 25, bit 1 whether it becomes 43. */
+INLINE __m512i levels_iq2(__m512i codes, int run) {
+    uint64_t one = 1u << 2 * run, two = 2u << 2 * run, both = one | two;
+    return _mm512_gf2p8affine_epi64_epi8(codes, _mm512_set1_epi64((long long)(ROW(0, both) | ROW(1, two) | ROW(4, one) | ROW(5, two))), 128 + 8);
+}
+
+/* 128 + level becomes 128 - level, which is 0 - (128 + level) in 8 bits. */
+INLINE __m512i with_signs(__m512i codes, __mmask64 negative) { return _mm512_mask_sub_epi8(codes, negative, _mm512_setzero_si512(), codes); }
+
+/* Of words of 32 bits with four sign fields by parity and four more bits: the signs of four cells, a byte each. */
+INLINE __m512i signs_of_words(__m512i words) {
+    __m512i seven = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x352e2720150e0700ll), words);
+    return _mm512_gf2p8affine_epi64_epi8(seven, _mm512_set1_epi64(SIGNS_BY_PARITY), 0);
+}
+
+/* Eight times four bytes, the signs of two cells of 4 each, in the lower halves of 64 bits: a byte a cell, its signs in the lower four bits. */
+INLINE __m512i cell_signs(__m512i groups) { return _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x1c1814100c080400ll), groups); }
+/* Two of them, as the top bits of two nibbles. */
+INLINE __m512i sign_nibbles(__m512i signs, int first) {
+    return _mm512_gf2p8affine_epi64_epi8(signs, _mm512_set1_epi64((long long)(ROW(3, 1u << first) | ROW(7, 2u << first))), 0);
+}
+
+/* Eight numbers, each twice: of the two lanes of each group. */
+INLINE __m512i twice_each(__m256i eight) {
+    return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7), _mm512_castsi256_si512(eight));
+}
+
+/* Sixteen nibbles as floats, the low one of a byte first. */
+INLINE __m512 nibbles_as_floats(const uint8_t bytes[8]) {
+    __m128i both = _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)bytes));
+    both = _mm_and_si128(_mm_or_si128(both, _mm_slli_epi16(both, 4)), _mm_set1_epi8(15));
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(both));
+}
+
+/* d (0.5 + s) / 4 and the like: exact in any order. */
+INLINE __m512 half_steps(__m512 s, __m512 d, float part) {
+    return _mm512_mul_ps(_mm512_mul_ps(_mm512_add_ps(s, _mm512_set1_ps(0.5f)), _mm512_set1_ps(part)), d);
+}
+
+#endif

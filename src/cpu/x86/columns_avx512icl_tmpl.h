@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/* decode, rows1 and rowsm of a codec for AVX-512 whose bytes give codes of weights that do not lie side by side. The codes of a unit are used in
+ * columns, the order in which they fall out; the activations are put into that order, 4096 of them at a time, before all rows of a call.
+ *
+ * With a choice of order, one that gives every 32-bit lane weights of one group lets VNNI add all columns of a chain in integers, from minus
+ * OFFSET times the activations' sums on. What is left of a unit is a conversion, a product of scales and an FMA for each chain, where weights in their
+ * own order need them, and a permutation of scales, for every register. Before including:
+ *
+ *     KERNEL(op)    spells the kernels' names
+ *     BLOCK         the block's type; UNIT_BLOCKS, how many are a unit
+ *     UNIT_ACTS     1 or 2: the blocks of activations of a unit, of four columns each
+ *     SHARED        1 where the lower half of each of eight columns is of the first block of activations and the upper one of the second
+ *     CHAINS        sums of a unit: each goes over 4 * UNIT_ACTS / CHAINS columns
+ *     OFFSET        a weight is (code - OFFSET) * scale. Codes are 0 .. 255, codes less OFFSET -128 .. 127
+ *     ORDER, BACK   BITS(..): which weight of 256 is at place 64 * column + byte (SHARED: 32 * column + byte), and which place is a weight's. Both
+ *                   permute the eight bits of a number.
+ *     lanes         a type: constants; make_lanes() makes them
+ *     parts, unit_open(b, l)             what the columns are made of
+ *     unit_column(parts, l, k)           column k: 64 codes
+ *     unit_scales(b, parts, l, scales)   the scales of each chain's sixteen lanes
+ *     and no other definition of a symbol. All bytes from b on to the end of the unit may be read.
+ *
+ * VNNI adds 32 products of at most 255 * 127 on 32 of 128 * 127: exact in integers and as a float. A pair of rows has one sum; units are
+ * added in order, those of 4096 weights before the next. So what a pair gives does not depend on M. A row's last blocks that are no whole unit go the
+ * same way with the missing ones as zeros, so nothing behind the row is read. */
+
+enum { COLUMNS = 4 * UNIT_ACTS, CHAIN = COLUMNS / CHAINS, PIECE_UNITS = 16 / UNIT_ACTS };
+
+/* The activations of a unit in its order, and for each chain the scales of its lanes and what it begins with. */
+typedef struct columns {
+    int8_t q[COLUMNS][64];
+    float scale[CHAINS][16];
+    int32_t start[CHAINS][16];
+} columns;
+
+/* The numbers of 64 places from 64k on, permuted. */
+INLINE __m512i places(long long matrix, int k) {
+    __m512i first = _mm512_set_epi64(0x3f3e3d3c3b3a3938, 0x3736353433323130, 0x2f2e2d2c2b2a2928, 0x2726252423222120, 0x1f1e1d1c1b1a1918,
+                                     0x1716151413121110, 0x0f0e0d0c0b0a0908, 0x0706050403020100);
+    return _mm512_gf2p8affine_epi64_epi8(_mm512_or_si512(first, _mm512_set1_epi8((char)(64 * k))), _mm512_set1_epi64(matrix), 0);
+}
+
+static void make_columns(const kq_act8 *x, size_t n_acts, columns *out) {
+    for (size_t first = 0; first < n_acts; first += UNIT_ACTS, out++) {
+        for (size_t a = 0; a < UNIT_ACTS; a++) {
+            bool there = first + a < n_acts;
+            const kq_act8 *at = x + first + (there ? a : 0);
+            __m512 scales = _mm512_maskz_mov_ps(there ? 0xff : 0, _mm512_load_ps(at->scale)); /* and sum[] behind it */
+            __m512i natural[4];
+            for (int k = 0; k < 4; k++) natural[k] = _mm512_maskz_mov_epi64(there ? 0xff : 0, _mm512_load_si512(at->q + 64 * k));
+            for (int k = 0; k < 4; k++) {
+                __m512i place = places(ORDER, k), q = pick_of_4(natural, place);
+                __m512 s = _mm512_permutexvar_ps(_mm512_and_si512(_mm512_srli_epi32(place, 5), _mm512_set1_epi32(7)), scales);
+                if (SHARED) {
+                    _mm256_store_si256((__m256i *)(void *)(out->q[2 * k] + 32 * a), _mm512_castsi512_si256(q));
+                    _mm256_store_si256((__m256i *)(void *)(out->q[2 * k + 1] + 32 * a), _mm512_extracti64x4_epi64(q, 1));
+                    if (k == 0) _mm256_storeu_ps(out->scale[0] + 8 * a, _mm512_castps512_ps256(s));
+                } else {
+                    int column = 4 * (int)a + k;
+                    _mm512_store_si512(out->q[column], q);
+                    if (column % CHAIN == 0) _mm512_storeu_ps(out->scale[column / CHAIN], s);
+                }
+            }
+        }
+        for (int c = 0; c < CHAINS; c++) {
+            __m512i sum = _mm512_setzero_si512();
+            for (int k = 0; k < CHAIN; k++) sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8((char)OFFSET), _mm512_load_si512(out->q[c * CHAIN + k]));
+            _mm512_storeu_si512(out->start[c], _mm512_sub_epi32(_mm512_setzero_si512(), sum));
+        }
+    }
+}
+
+INLINE void add_unit(const BLOCK *b, const columns (*x)[PIECE_UNITS], size_t i, const lanes *l, __m512 *sum, const size_t M) {
+    __m512 scales[CHAINS];
+    const parts p = unit_open(b, l);
+    unit_scales(b, &p, l, scales);
+    for (int c = 0; c < CHAINS; c++) {
+        __m512i products[4];
+        for (size_t j = 0; j < M; j++) products[j] = _mm512_loadu_si512(x[j][i].start[c]);
+        for (int k = c * CHAIN; k < (c + 1) * CHAIN; k++) {
+            __m512i codes = unit_column(&p, l, k);
+            for (size_t j = 0; j < M; j++) products[j] = _mm512_dpbusd_epi32(products[j], codes, _mm512_load_si512(x[j][i].q[k]));
+        }
+        for (size_t j = 0; j < M; j++)
+            sum[j] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products[j]), _mm512_mul_ps(scales[c], _mm512_loadu_ps(x[j][i].scale[c])), sum[j]);
+    }
+}
+
+INLINE void rows_m(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t n_blocks, const kq_act8 *const *x, float *const *y, const size_t M) {
+    _Alignas(64) columns piece[4][PIECE_UNITS];
+    const lanes l = make_lanes();
+    for (size_t first = 0; first < n_blocks; first += UNIT_BLOCKS * PIECE_UNITS) {
+        size_t n = KQ_MIN(n_blocks - first, UNIT_BLOCKS * PIECE_UNITS), whole = n / UNIT_BLOCKS, left = n % UNIT_BLOCKS;
+        size_t first_act = first / UNIT_BLOCKS * UNIT_ACTS, n_acts = (n * UNIT_ACTS + UNIT_BLOCKS - 1) / UNIT_BLOCKS;
+        for (size_t j = 0; j < M; j++) make_columns(x[j] + first_act, n_acts, piece[j]);
+        for (size_t r = 0; r < n_rows; r++) {
+            const BLOCK *b = (const BLOCK *)(const void *)(w + r * row_bytes) + first;
+            __m512 sum[4];
+            for (size_t j = 0; j < M; j++) sum[j] = _mm512_setzero_ps();
+            for (size_t i = 0; i < whole; i++) {
+                prefetch_weights(b + UNIT_BLOCKS * i, UNIT_BLOCKS * sizeof *b);
+                add_unit(b + UNIT_BLOCKS * i, (const columns (*)[PIECE_UNITS])piece, i, &l, sum, M);
+            }
+            if (left) {
+                BLOCK rest[UNIT_BLOCKS];
+                memset(rest, 0, sizeof rest);
+                memcpy(rest, b + UNIT_BLOCKS * whole, left * sizeof *b);
+                add_unit(rest, (const columns (*)[PIECE_UNITS])piece, whole, &l, sum, M);
+            }
+            for (size_t j = 0; j < M; j++) y[j][r] = (first ? y[j][r] : 0) + _mm512_reduce_add_ps(sum[j]);
+        }
+    }
+}
+
+#define ROWS_OF(op) KERNEL(op)
+#include "cpu/x86/rowsm_tmpl.h"
+
+/* 256 weights from codes in places and scales of lanes, `scale_of` being the lane of each sixteen weights. */
+INLINE void decode_256(const __m512i codes[4], const float *scales, const uint8_t *scale_of, float *dst) {
+    for (int k = 0; k < 4; k++) {
+        __m512i values = _mm512_sub_epi8(pick_of_4(codes, places(BACK, k)), _mm512_set1_epi8((char)OFFSET));
+        for (int q = 0; q < 4; q++) {
+            __m128i sixteen = q == 0 ? _mm512_castsi512_si128(values) : q == 1 ? _mm512_extracti32x4_epi32(values, 1)
+                            : q == 2 ? _mm512_extracti32x4_epi32(values, 2) : _mm512_extracti32x4_epi32(values, 3);
+            __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(sixteen)), _mm512_set1_ps(scales[scale_of[4 * k + q]]));
+            _mm512_storeu_ps(dst + 64 * k + 16 * q, v);
+        }
+    }
+}
+
+INLINE void decode_unit(const BLOCK *b, const lanes *l, const uint8_t *scale_of, float *dst) {
+    __m512i column[COLUMNS], codes[4];
+    float lane_scales[CHAINS][16];
+    __m512 scales[CHAINS];
+    const parts p = unit_open(b, l);
+    unit_scales(b, &p, l, scales);
+    for (int c = 0; c < CHAINS; c++) _mm512_storeu_ps(lane_scales[c], scales[c]);
+    for (int k = 0; k < COLUMNS; k++) column[k] = unit_column(&p, l, k);
+    for (int a = 0; a < UNIT_ACTS; a++) {
+        for (int k = 0; k < 4; k++) {
+            if (!SHARED) codes[k] = column[4 * a + k];
+            else if (a == 0) codes[k] = _mm512_shuffle_i64x2(column[(2 * k) % COLUMNS], column[(2 * k + 1) % COLUMNS], 0x44);
+            else codes[k] = _mm512_shuffle_i64x2(column[(2 * k) % COLUMNS], column[(2 * k + 1) % COLUMNS], 0xee);
+        }
+        decode_256(codes, SHARED ? lane_scales[0] + 8 * a : lane_scales[a * CHAINS / UNIT_ACTS], scale_of, dst + 256 * a);
+    }
+}
+
+void KERNEL(decode)(const void *src, size_t n_blocks, float *dst) {
+    const lanes l = make_lanes();
+    const BLOCK *b = src;
+    uint8_t place[256], scale_of[16];
+    for (int k = 0; k < 4; k++) _mm512_storeu_si512(place + 64 * k, places(BACK, k));
+    for (int i = 0; i < 16; i++) { /* the lane, of the chain, of the place of the first of sixteen */
+        int at = place[16 * i], column = at / (SHARED ? 32 : 64);
+        scale_of[i] = (uint8_t)(SHARED ? at % 32 / 4 : column / CHAIN * 16 + at % 64 / 4);
+    }
+    for (; n_blocks >= UNIT_BLOCKS; n_blocks -= UNIT_BLOCKS, b += UNIT_BLOCKS, dst += 256 * UNIT_ACTS) decode_unit(b, &l, scale_of, dst);
+    if (!n_blocks) return;
+    BLOCK rest[UNIT_BLOCKS];
+    float values[256 * UNIT_ACTS];
+    memset(rest, 0, sizeof rest);
+    memcpy(rest, b, n_blocks * sizeof *b);
+    decode_unit(rest, &l, scale_of, values);
+    memcpy(dst, values, n_blocks * (256 * UNIT_ACTS / UNIT_BLOCKS) * sizeof *dst);
+}
