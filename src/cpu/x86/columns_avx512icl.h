@@ -56,6 +56,11 @@ INLINE __m512i levels_iq2(__m512i codes, int run) {
 /* 128 + level becomes 128 - level, which is 0 - (128 + level) in 8 bits. */
 INLINE __m512i with_signs(__m512i codes, __mmask64 negative) { return _mm512_mask_sub_epi8(codes, negative, _mm512_setzero_si512(), codes); }
 
+/* Weights e and e + 4 of two cells in each lane, from their bytes of codes and, twice, of signs. */
+INLINE __m512i cells_of_2(__m512i codes, __m512i signs, int e) {
+    return with_signs(levels_iq2(codes, e), _mm512_test_epi8_mask(signs, _mm512_set1_epi32((int)(0x10100101u << e))));
+}
+
 /* Of words of 32 bits with four sign fields by parity and four more bits: the signs of four cells, a byte each. */
 INLINE __m512i signs_of_words(__m512i words) {
     __m512i seven = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x352e2720150e0700ll), words);
@@ -84,6 +89,16 @@ INLINE __m512 nibbles_as_floats(const uint8_t bytes[8]) {
 /* d (0.5 + s) / 4 and the like: exact in any order. */
 INLINE __m512 half_steps(__m512 s, __m512 d, float part) {
     return _mm512_mul_ps(_mm512_mul_ps(_mm512_add_ps(s, _mm512_set1_ps(0.5f)), _mm512_set1_ps(part)), d);
+}
+
+/* 16 bytes each. */
+INLINE __m512i four_quarters(const void *a, const void *b, const void *c, const void *d) {
+    __m512i v = _mm512_mask_broadcast_i32x4(_mm512_broadcast_i32x4(load16(a)), 0x00f0, load16(b));
+    return _mm512_mask_broadcast_i32x4(_mm512_mask_broadcast_i32x4(v, 0x0f00, load16(c)), 0xf000, load16(d));
+}
+/* Of four blocks of 18 bytes the first words, each four times. */
+INLINE __m512i heads_of_4(void) {
+    return _mm512_broadcast_i64x4(_mm256_setr_epi16(0, 0, 0, 0, 9, 9, 9, 9, 18, 18, 18, 18, 27, 27, 27, 27));
 }
 
 #endif

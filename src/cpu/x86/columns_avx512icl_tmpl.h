@@ -3,8 +3,8 @@
  * columns, the order in which they fall out; the activations are put into that order, 4096 of them at a time, before all rows of a call.
  *
  * With a choice of order, one that gives every 32-bit lane weights of one group lets VNNI add all columns of a chain in integers, from minus
- * OFFSET times the activations' sums on. What is left of a unit is a conversion, a product of scales and an FMA for each chain, where weights in their
- * own order need them, and a permutation of scales, for every register. Before including:
+ * OFFSET times the activations' sums on. What is left of a unit is a conversion, a product of scales and an FMA for each chain, where weights in
+ * their own order need them, and a permutation of scales, for every register. Before including:
  *
  *     KERNEL(op)    spells the kernels' names
  *     BLOCK         the block's type; UNIT_BLOCKS, how many are a unit
@@ -118,12 +118,11 @@ INLINE void rows_m(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t n_b
 /* 256 weights from codes in places and scales of lanes, `scale_of` being the lane of each sixteen weights. */
 INLINE void decode_256(const __m512i codes[4], const float *scales, const uint8_t *scale_of, float *dst) {
     for (int k = 0; k < 4; k++) {
-        __m512i values = _mm512_sub_epi8(pick_of_4(codes, places(BACK, k)), _mm512_set1_epi8((char)OFFSET));
+        _Alignas(64) int8_t values[64];
+        _mm512_store_si512(values, _mm512_sub_epi8(pick_of_4(codes, places(BACK, k)), _mm512_set1_epi8((char)OFFSET)));
         for (int q = 0; q < 4; q++) {
-            __m128i sixteen = q == 0 ? _mm512_castsi512_si128(values) : q == 1 ? _mm512_extracti32x4_epi32(values, 1)
-                            : q == 2 ? _mm512_extracti32x4_epi32(values, 2) : _mm512_extracti32x4_epi32(values, 3);
-            __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(sixteen)), _mm512_set1_ps(scales[scale_of[4 * k + q]]));
-            _mm512_storeu_ps(dst + 64 * k + 16 * q, v);
+            __m512 v = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load16(values + 16 * q)));
+            _mm512_storeu_ps(dst + 64 * k + 16 * q, _mm512_mul_ps(v, _mm512_set1_ps(scales[scale_of[4 * k + q]])));
         }
     }
 }

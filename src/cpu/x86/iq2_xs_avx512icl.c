@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* iq2_xs for AVX-512: two blocks at a time, 64 cells. A group of 16 is two cells, so a lane of column e has weights e and e + 4 of both; columns 0 .. 3
- * are the first block's, 4 .. 7 the second's. */
+/* iq2_xs for AVX-512: two blocks at a time, 64 cells. A group of 16 is two cells, so a lane of column e has weights e and e + 4 of both; columns
+ * 0 .. 3 are the first block's, 4 .. 7 the second's. */
 #include "cpu/x86/columns_avx512icl.h"
 
 #define KERNEL(op) kq_##op##_iq2_xs_avx512icl
@@ -41,11 +41,10 @@ INLINE parts unit_open(const BLOCK *b, const lanes *l) {
 
 INLINE __m512i unit_column(const parts *p, const lanes *l, int k) {
     (void)l;
-    int e = k % 4;
-    return with_signs(levels_iq2(p->codes[k / 4], e), _mm512_test_epi8_mask(p->signs[k / 4], _mm512_set1_epi32((int)(0x10100101u << e))));
+    return cells_of_2(p->codes[k / 4], p->signs[k / 4], k % 4);
 }
 
-INLINE void unit_scales(const BLOCK *b, const parts *p, const lanes *l, __m512 scales[2]) {
+INLINE void unit_scales(const BLOCK *b, const parts *p, const lanes *l, __m512 scales[CHAINS]) {
     (void)p, (void)l;
     for (int i = 0; i < 2; i++) scales[i] = half_steps(nibbles_as_floats(b[i].scales), one_half(b[i].d), 0.25f);
 }

@@ -38,7 +38,7 @@ INLINE __m512i unit_column(const parts *p, const lanes *l, int k) {
     return with_signs(levels_iq2(k < 4 ? p->low : p->high, k % 4), _mm512_test_epi8_mask(p->signs, _mm512_set1_epi8((char)(1 << k))));
 }
 
-INLINE void unit_scales(const BLOCK *b, const parts *p, const lanes *l, __m512 scales[1]) {
+INLINE void unit_scales(const BLOCK *b, const parts *p, const lanes *l, __m512 scales[CHAINS]) {
     (void)l;
     __m512 s = _mm512_cvtepi32_ps(_mm512_srli_epi32(p->words, 28));
     scales[0] = half_steps(s, _mm512_cvtph_ps(_mm256_mask_set1_epi16(_mm256_set1_epi16((short)b[0].d), 0xff00, (short)b[1].d)), 0.25f);

@@ -37,10 +37,11 @@ INLINE parts unit_open(const BLOCK *b, const lanes *l) {
 INLINE __m512i unit_column(const parts *p, const lanes *l, int k) { /* 2 u: all four bits change with the sign, and the top one is set without */
     (void)l;
     uint64_t one = 1u << 4 * (k % 2), sign = 8 * one;
-    return _mm512_gf2p8affine_epi64_epi8(p->nibbles[k / 2], _mm512_set1_epi64((long long)(ROW(1, one | sign) | ROW(2, one << 1 | sign) | ROW(3, one << 2 | sign) | ROW(4, sign))), 16);
+    uint64_t rows = ROW(1, one | sign) | ROW(2, one << 1 | sign) | ROW(3, one << 2 | sign) | ROW(4, sign);
+    return _mm512_gf2p8affine_epi64_epi8(p->nibbles[k / 2], _mm512_set1_epi64((long long)rows), 16);
 }
 
-INLINE void unit_scales(const BLOCK *b, const parts *p, const lanes *l, __m512 scales[1]) {
+INLINE void unit_scales(const BLOCK *b, const parts *p, const lanes *l, __m512 scales[CHAINS]) {
     (void)p, (void)l;
     __m128i both = _mm_cvtepu8_epi16(_mm_cvtsi32_si128((int)kq_load_u32(b->scales)));
     both = _mm_and_si128(_mm_or_si128(both, _mm_slli_epi16(both, 4)), _mm_set1_epi8(15));

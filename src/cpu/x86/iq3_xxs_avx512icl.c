@@ -35,7 +35,8 @@ INLINE parts unit_open(const BLOCK *b, const lanes *l) {
     __m512i index = load64(b->qs);
     __m256i words = load32(b->gas);
     __m512i signs = cell_signs(signs_of_words(_mm512_cvtepu32_epi64(words)));
-    return (parts){{_mm512_or_si512(pick_of_4(l->low, index), sign_nibbles(signs, 0)), _mm512_or_si512(pick_of_4(l->high, index), sign_nibbles(signs, 2))}, words};
+    return (parts){{_mm512_or_si512(pick_of_4(l->low, index), sign_nibbles(signs, 0)),
+                    _mm512_or_si512(pick_of_4(l->high, index), sign_nibbles(signs, 2))}, words};
 }
 
 INLINE __m512i unit_column(const parts *p, const lanes *l, int k) {
@@ -43,7 +44,7 @@ INLINE __m512i unit_column(const parts *p, const lanes *l, int k) {
     return _mm512_permutexvar_epi8(k % 2 ? _mm512_srli_epi16(nibbles, 4) : nibbles, l->levels);
 }
 
-INLINE void unit_scales(const BLOCK *b, const parts *p, const lanes *l, __m512 scales[1]) {
+INLINE void unit_scales(const BLOCK *b, const parts *p, const lanes *l, __m512 scales[CHAINS]) {
     (void)l;
     __m512 s = _mm512_cvtepi32_ps(twice_each(_mm256_srli_epi32(p->words, 28)));
     scales[0] = half_steps(s, one_half(b->d), 0.5f);

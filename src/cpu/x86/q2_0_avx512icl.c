@@ -1,34 +1,40 @@
 /* SPDX-License-Identifier: MIT */
-/* q2_0 for AVX-512: two bytes hold eight codes, which vpmultishiftqb takes apart. */
-#include "cpu/x86/unit_avx512icl.h"
+/* q2_0 for AVX-512: four blocks at a time. A byte holds four weights, of which column e is the e'th: a block is four lanes. */
+#include "cpu/x86/columns_avx512icl.h"
 
 #define KERNEL(op) kq_##op##_q2_0_avx512icl
 #define BLOCK kq_block_q2_0
 #define UNIT_BLOCKS 4
-#define GROUP 32
+#define UNIT_ACTS 1
+#define SHARED 0
+#define CHAINS 1
 #define OFFSET 1
-#define MINIMA 0
+#define ORDER BITS(5, 4, 3, 2, 1, 0, 7, 6)
+#define BACK BITS(1, 0, 7, 6, 5, 4, 3, 2)
 
 typedef struct lanes {
-    __m512i shifts, scales;
+    __m512i heads;
 } lanes;
 
-INLINE lanes make_lanes(void) {
-    lanes l;
-    l.shifts = _mm512_set1_epi64(0x0e0c0a0806040200ll);
-    l.scales = _mm512_broadcast_i32x4(_mm_setr_epi16(0, 0, 9, 9, 18, 18, 27, 27)); /* words 18 bytes apart, all twice */
-    return l;
+INLINE lanes make_lanes(void) { return (lanes){heads_of_4()}; }
+
+typedef struct parts {
+    __m512i bytes;
+} parts;
+
+INLINE parts unit_open(const BLOCK *b, const lanes *l) {
+    (void)l;
+    return (parts){four_quarters(b[0].qs, b[1].qs, b[2].qs, b[3].qs)};
 }
 
-INLINE void unit_codes(const BLOCK *b, const lanes *l, __m512i codes[4]) {
-    for (int p = 0; p < 4; p++) {
-        __m512i words = _mm512_cvtepu16_epi64(load16(b[p].qs));
-        codes[p] = _mm512_and_si512(_mm512_multishift_epi64_epi8(l->shifts, words), _mm512_set1_epi8(3));
-    }
+INLINE __m512i unit_column(const parts *p, const lanes *l, int k) {
+    (void)l;
+    return _mm512_gf2p8affine_epi64_epi8(p->bytes, _mm512_set1_epi64(TWO_BITS(k)), 0);
 }
 
-INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *minima) {
-    *scales = *minima = _mm512_cvtph_ps(_mm512_castsi512_si256(_mm512_permutexvar_epi16(l->scales, load64(b))));
+INLINE void unit_scales(const BLOCK *b, const parts *p, const lanes *l, __m512 scales[CHAINS]) {
+    (void)p;
+    scales[0] = _mm512_cvtph_ps(_mm512_castsi512_si256(_mm512_permutexvar_epi16(l->heads, load64(b))));
 }
 
-#include "cpu/x86/unit_avx512icl_tmpl.h"
+#include "cpu/x86/columns_avx512icl_tmpl.h"
