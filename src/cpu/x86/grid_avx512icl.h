@@ -1,24 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Codebooks for the AVX-512 kernels: 32 indices at a time to 16-bit entries, entries to levels, and signs. */
+/* Codebooks of 1024 and 2048 entries for AVX-512: 32 indices at a time to 16-bit entries, entries to levels, and signs. The smaller ones are in
+ * columns_avx512icl.h. */
 #ifndef KQ_CPU_X86_GRID_AVX512ICL_H
 #define KQ_CPU_X86_GRID_AVX512ICL_H
 
 #include "cpu/x86/unit_avx512icl.h"
 
-/* Entries of a codebook of 256 or 512 by 32 indices, without a gather: a lookup among 64 entries is one instruction on two registers. */
-INLINE __m512i look_up_256(const uint16_t *table, __m512i index) {
-    __mmask32 bit6 = _mm512_test_epi16_mask(index, _mm512_set1_epi16(64)), bit7 = _mm512_test_epi16_mask(index, _mm512_set1_epi16(128));
-    __m512i a = _mm512_permutex2var_epi16(load64(table), index, load64(table + 32));
-    __m512i b = _mm512_permutex2var_epi16(load64(table + 64), index, load64(table + 96));
-    __m512i c = _mm512_permutex2var_epi16(load64(table + 128), index, load64(table + 160));
-    __m512i d = _mm512_permutex2var_epi16(load64(table + 192), index, load64(table + 224));
-    return _mm512_mask_blend_epi16(bit7, _mm512_mask_blend_epi16(bit6, a, b), _mm512_mask_blend_epi16(bit6, c, d));
-}
-INLINE __m512i look_up_512(const uint16_t *table, __m512i index) {
-    __mmask32 bit8 = _mm512_test_epi16_mask(index, _mm512_set1_epi16(256));
-    return _mm512_mask_blend_epi16(bit8, look_up_256(table, index), look_up_256(table + 256, index));
-}
-/* The same for larger ones: two gathers of 16 aligned pairs of entries (an entry's own 32 bits could end behind the table). */
+/* Entries of a codebook by 32 indices: two gathers of 16 aligned pairs of entries (an entry's own 32 bits could end behind the table). */
 INLINE __m512i look_up_large(const uint16_t *table, __m512i index) {
     const __m512i pair = _mm512_set1_epi32(0x7ffe);
     __m512i even = _mm512_i32gather_epi32(_mm512_and_si512(index, pair), table, 2);
@@ -38,29 +26,13 @@ INLINE __m512i levels_of_8(__m512i entries, int p, __m512i levels) {
     __m512i each = _mm512_permutexvar_epi16(spread, entries);
     return _mm512_permutexvar_epi8(_mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x0e0c0a0806040200ll), each), levels);
 }
-/* Sixteen entries of four 3-bit codes each, entries 16 (p % 2) .. of 32, likewise; `levels` repeats its eight. */
-INLINE __m512i levels_of_4(__m512i entries, int p, __m512i levels) {
-    __m512i each = _mm512_cvtepu16_epi32(p % 2 ? _mm512_extracti64x4_epi64(entries, 1) : _mm512_castsi512_si256(entries));
-    return _mm512_permutexvar_epi8(_mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x2926232009060300ll), each), levels);
-}
 
 /* Levels plus an offset of 128, over and over: vpermb looks at six bits of an index, of which the upper ones belong to the next code. */
 INLINE __m512i four_levels(const uint8_t *levels) {
     return _mm512_xor_si512(_mm512_set1_epi32((int)kq_load_u32(levels)), _mm512_set1_epi8(-128));
 }
-INLINE __m512i eight_levels(const uint8_t *levels) {
-    return _mm512_xor_si512(_mm512_set1_epi64((long long)kq_load_u64(levels)), _mm512_set1_epi8(-128));
-}
 /* 128 + level becomes 128 - level, which is 0 - (128 + level) in 8 bits. */
 INLINE __m512i with_signs(__m512i codes, uint64_t negative) { return _mm512_mask_sub_epi8(codes, (__mmask64)negative, _mm512_setzero_si512(), codes); }
-
-/* Of eight words `group * 64 bits` whose upper half holds four sign fields by parity and, in its top 4 bits, s: all signs, and s. */
-INLINE void signs_of_words(__m512i words, uint64_t signs[4]) {
-    __m512i seven = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x00000000352e2720ll), words);
-    __m512i eight = _mm512_gf2p8affine_epi64_epi8(seven, _mm512_set1_epi64(SIGNS_BY_PARITY), 0);
-    _mm256_storeu_si256((__m256i *)(void *)signs, _mm512_cvtepi64_epi32(eight));
-}
-INLINE __m256 tops_of_words(__m512i words) { return _mm256_cvtepi32_ps(_mm512_cvtepi64_epi32(_mm512_srli_epi64(words, 60))); }
 
 /* Sixteen nibbles as floats, the low one of a byte first. */
 INLINE __m512 nibbles_as_floats(const uint8_t bytes[8]) {
