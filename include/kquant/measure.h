@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a model is worth, measured: perplexity and divergence from another model, the importances of its weights' columns, and whether
- * a file is intact. */
+ * a file is intact. And what a machine is worth: the roofs of its kernels. */
 #ifndef KQUANT_MEASURE_H
 #define KQUANT_MEASURE_H
 
@@ -139,6 +139,32 @@ typedef enum kq_difference { KQ_DIFFERS_BYTES, KQ_DIFFERS_SHAPE, KQ_DIFFERS_MISS
  * metadata. Success means that the two were compared. KQ_E_IO; KQ_E_FORMAT: no manifest, the offset is the line's; KQ_E_MEMORY. */
 KQ_API KQ_MUST_CHECK kq_status kq_manifest_compare(const kq_verification *v, const char *path,
                                                    void (*report)(void *ctx, kq_difference what, kq_string name), void *ctx, kq_error *err);
+
+/* ---- roofs ------------------------------------------------------------------------------------------------------------- */
+
+/* What bounds a kernel: how fast this machine reads or stores memory, and how many operations its units do, when it does nothing else.
+ * A speed means something beside the roof of the same moment. */
+typedef enum kq_roof {
+    KQ_ROOF_READ,  /* work is bytes */
+    KQ_ROOF_STORE,
+    KQ_ROOF_F32,   /* work is operations, a multiplication and an addition being two: of floats, fused where the machine can */
+    KQ_ROOF_BF16,  /* of bf16 with sums in f32 */
+    KQ_ROOF_INT8   /* of int8 with sums in int32 */
+} kq_roof;
+
+typedef struct kq_roof_options {
+    size_t struct_size;
+    kq_pool *pool;     /* each of its threads does its share; NULL: the calling thread */
+    uint32_t cpu_mask; /* features that may be used; 0 = all of this machine's */
+    uint64_t rounds;   /* how many times the work is done; 0: once */
+    void *memory;      /* of read and store (which leaves zeros there), at a multiple of 64: each thread has a part of its own */
+    size_t bytes;
+} kq_roof_options;
+
+/* Does such work, and says in *work how much it was: the clock is the caller's. There are several ways (distances of prefetching; stores
+ * that pass the caches), numbered from 0, and the best of them is the roof. *work is 0 when this machine has no such way.
+ * KQ_E_ARGUMENT: no such roof, or memory that is missing, not aligned, or too short. */
+KQ_API KQ_MUST_CHECK kq_status kq_roof_pass(kq_roof roof, uint32_t way, const kq_roof_options *options, uint64_t *work, kq_error *err);
 
 #ifdef __cplusplus
 }
