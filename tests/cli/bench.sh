@@ -1,23 +1,56 @@
 # SPDX-License-Identifier: MIT
-# kquant bench
+# kquant bench: what it prints and refuses. No speed is looked at, but that there is one.
 . tests/cli/common
+few="-r 1 --megabytes 4 -N 64 -K 512"
+
+# shellcheck disable=SC2086 # $few is options
+run bench --matmul --codec q8_0,Q4_K $few -M 1,3,20 -t 1,2
+exits 0 && narrow && plain && quiet
+for words in matmul q8_0 q4_k memory cache roof share Medians; do prints "$words"; done
+check "no peer, no ratio" [ "$(grep -c ratio "$out")" -eq 0 ]
+# shellcheck disable=SC2086
+run bench --matmul --codec q4_0 $few -M 2 --from memory --json
+exits 0 && quiet && json
+json lines 0 test matmul
+json lines 0 codec q4_0
+json lines 0 m 2
+json lines 0 n 64
+json lines 0 k 512
+json lines 0 threads 1
+json lines 0 from memory
+json mode fast
+for key in seconds speed roof share; do check "positive $key" [ "$("$json_check" lines 0 "$key" <"$out" | tr -d '0.e-' | wc -c)" -gt 1 ]; done
+check "one line" [ -z "$("$json_check" lines 1 <"$out" 2>"$work/null")" ]
+# shellcheck disable=SC2086
+run bench --gather --embed --dequantize --codec q6_k $few --experts 8 --used 3 -M 4 --format csv
+exits 0 && quiet
+check "a header" grep -q '^test,codec,M,N,K,experts,t,from,speed,unit,roof,of,share,peer,ratio,note$' "$out"
+check "gather" grep -q '^gather,q6_k,4,64,512,3/8,1,memory,' "$out"
+check "embed" grep -q '^embed,q6_k,4,64,512,,1,cache,.*,store,' "$out"
+check "dequantize" grep -q '^dequantize,q6_k,4,64,512,,1,memory,.*,store,' "$out"
+# shellcheck disable=SC2086
+run bench --matmul --codec f32 $few -M 1 --exact --format md
+exits 0 && quiet
+check "a rule of Markdown" grep -q '^| --- | --- | ---: |' "$out"
+check "as many cells everywhere" [ "$(tr -dc '|\n' <"$out" | sort -u | wc -l)" -eq 1 ]
 
 run bench --encode --codec q8_0,Q4_0 -r 1
 exits 0 && narrow && plain
-for words in "codec" "q8_0" "q4_0" "without" "with" "research figure"; do prints "$words"; done
-run bench --encode --codec q8_0 -r 1 -t 2 --json
+for words in encode encode-im q8_0 q4_0 Mw/s; do prints "$words"; done
+run bench --encode --codec iq2_xs -r 1 -t 2 --json
 exits 0 && quiet && json
-json encode 0 codec q8_0
-json encode 1 importances true
-json threads 2
-check "a speed" "$json_check" encode 0 mega_weights_per_second <"$out"
+json lines 0 test encode-im
+json lines 0 threads 2
+check "its encoder needs importances" [ -z "$("$json_check" lines 1 <"$out" 2>"$work/null")" ]
 
-run bench -t 1
-exits 2
-run bench --encode --codec q9_9
-exits 2
-run bench --encode --codec i8
-exits 2
+for wrong in "-t 1" "--matmul -t 1,x" "--matmul -M 0" "--matmul -M 1,,2" "--matmul -M 5000" "--encode --codec q9_9" "--encode --codec i8" \
+    "--matmul --codec q4_k -K 48" "--gather --experts 4 --used 5" "--matmul -N 65536 --megabytes 4 --codec f32" "--format xml --matmul"; do
+    # shellcheck disable=SC2086
+    run bench $wrong
+    exits 2 && silent
+done
 run bench --encode --codec q8_0 --peer ./no-such-library.so
-exits 1
+refuses 1 "no-such-library.so"
+run bench --encode --codec q8_0 --peer ./README.md
+refuses 1 "neither"
 finish
