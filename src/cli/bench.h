@@ -94,7 +94,8 @@ bool bench_graph_run(bench_graph *g, int64_t threads);
 bool bench_peer_runs_models(const bench_peer *p);
 bool bench_peer_runs_program(const bench_peer *p);
 typedef struct bench_llama bench_llama;
-bench_llama *bench_llama_open(const bench_peer *p, const char *model, uint32_t n_ctx); /* NULL after an error message */
+/* tokens: what it evaluates, lent until close. NULL after an error message. */
+bench_llama *bench_llama_open(const bench_peer *p, const char *model, uint32_t n_ctx, int32_t *tokens);
 void bench_llama_close(bench_llama *l);
 /* Tokens a second of a prompt of n tokens, or of n tokens one by one. Negative after an error message. */
 double bench_llama_speed(bench_llama *l, bool prompt, int64_t n, int64_t threads);
@@ -103,8 +104,10 @@ double bench_llama_speed(bench_llama *l, bool prompt, int64_t n, int64_t threads
 
 int bench_encode(const bench_values *v, const bench_peer *p, bench_report *r);
 int bench_ops(const bench_values *v, const bench_peer *p, bench_report *r);
-int bench_model(const bench_values *v, const bench_peer *p, const char *path, bench_report *r);
-/* Makes a model of a known shape with random weights (codec: all of them; NULL: llama.cpp's Q4_K_M), in a file that the caller removes. */
+/* A temporary model is removed (bench_shape_remove), as soon as nobody needs its name. */
+int bench_model(const bench_values *v, const bench_peer *p, char *path, bool temporary, bench_report *r);
+/* Makes a model of a known shape with random weights (codec: all of them; NULL: llama.cpp's Q4_K_M), in a file. */
 int bench_shape_make(const char *shape, const kq_codec_info *codec, char *path, size_t path_size);
+void bench_shape_remove(char *path);
 
 #endif

@@ -81,6 +81,19 @@ static void print_rows(const bench_report *r, bool md) {
     }
 }
 
+/* What shapes the products have, a line a test; the table has no room for it. */
+static void print_shapes(const bench_report *r) {
+    for (size_t i = 0; i < r->n; i++) {
+        const bench_line *l = &r->lines[i];
+        bool again = !l->n || !strcmp(l->place, "cache");
+        for (size_t j = 0; j < i && !again; j++) again = !strcmp(r->lines[j].test, l->test) && r->lines[j].n == l->n && r->lines[j].k == l->k;
+        if (again) continue;
+        printf("%s: weights [%" PRIu64 ", %" PRIu64 "]", l->test, l->n, l->k);
+        if (l->experts) printf(", %" PRIu64 " of %" PRIu64 " experts", l->used, l->experts);
+        puts("");
+    }
+}
+
 /* 80 columns: speed and roof carry their units, shapes are told below. */
 static void print_table(const bench_report *r, bool peer) {
     static const cli_column columns[] = {
@@ -154,6 +167,8 @@ void bench_print(const bench_report *r, const bench_values *v) {
         print_rows(r, v->format == BENCH_MD);
     } else {
         print_table(r, v->peer != NULL);
-        printf("\nMedians of %d, in turns with the roof%s.\n", (int)v->repetitions, v->peer ? " and the peer" : "");
+        puts("");
+        print_shapes(r);
+        printf("Medians of %d, in turns with the roof%s.\n", (int)v->repetitions, v->peer ? " and the peer" : "");
     }
 }

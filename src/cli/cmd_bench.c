@@ -15,6 +15,8 @@ static const cli_option options[] = {
     {.names = "--embed", CLI_IS_FLAG(embed), .help = "M rows looked up and decoded"},
     {.names = "--dequantize", CLI_IS_FLAG(dequantize), .help = "M rows decoded (on one thread)"},
     {.names = "--encode", CLI_IS_FLAG(encode), .help = "the encoders"},
+    {.names = "-m --model", CLI_IS_FILE(model), .help = "a model: pp is a prompt, tg tokens one by one"},
+    {.names = "--shape", CLI_IS_TEXT(shape, "NAME"), .help = "the same of a model with random weights, made for the purpose: llama-1b, tiny"},
     {.kind = CLI_HEADING, .help = "how"},
     {.names = "--codec", CLI_IS_TEXT(codec, "LIST"), .help = "only these codecs: names with commas between them"},
     {.names = "-M", CLI_IS_TEXT(m_text, "LIST"), .help = "rows of activations (default: each operation's own)"},
@@ -24,10 +26,13 @@ static const cli_option options[] = {
     {.names = "--used", CLI_IS_WHOLE(used, "N", 1, 64), .fallback = "8", .help = "matrices that a token meets"},
     {.names = "--from", CLI_IS_CHOICE(place, "PLACE", "both memory cache"), .fallback = "both", .help = "where weights lie, in products with few rows"},
     {.names = "--megabytes", CLI_IS_WHOLE(megabytes, "N", 1, 1 << 16), .fallback = "512", .help = "what counts as memory"},
+    {.names = "-p --n-prompt", CLI_IS_TEXT(prompt_text, "LIST"), .fallback = "512", .help = "tokens of a prompt; 0 for none"},
+    {.names = "-n --n-gen", CLI_IS_TEXT(generate_text, "LIST"), .fallback = "128", .help = "tokens one by one; 0 for none"},
     {.names = "-t --threads", CLI_IS_TEXT(threads_text, "LIST"), .fallback = "1", .help = CLI_HELP_THREADS},
     {.names = "-r --repetitions", CLI_IS_WHOLE(repetitions, "N", 1, BENCH_MAX_RUNS), .fallback = "5", .help = "the median of so many turns counts"},
     {.names = "--exact", CLI_IS_FLAG(exact), .help = CLI_HELP_EXACT},
-    {.names = "--peer", CLI_IS_FILE(peer), .help = "another engine, which takes turns: libggml-cpu.so (operations), libggml-base.so (encoders)"},
+    {.names = "--peer", CLI_IS_FILE(peer), .help = "another engine, which takes turns: libggml-cpu.so (operations), libggml-base.so (encoders), "
+                                                   "libllama.so or the program llama-bench (models)"},
     {.names = "--format", CLI_IS_CHOICE(format, "FORMAT", "table md csv json"), .fallback = "table", .help = "how the result is written"},
     {.names = "--json", CLI_IS_FLAG(json), .help = "print JSON"},
 };
@@ -74,16 +79,32 @@ static bool choose_codecs(const char *list, bool chosen[KQ_CODEC_LIMIT]) {
 }
 
 static bool prepare(bench_values *v) {
-    if (!v->matmul && !v->gather && !v->embed && !v->dequantize && !v->encode) {
-        cli_fail_usage(&cli_bench, "say what to time: --matmul, --gather, --embed, --dequantize or --encode");
+    if (!v->matmul && !v->gather && !v->embed && !v->dequantize && !v->encode && !v->model && !v->shape) {
+        cli_fail_usage(&cli_bench, "say what to time: --matmul, --gather, --embed, --dequantize, --encode, -m FILE or --shape NAME");
         return false;
     }
     if (v->used > v->experts) {
         cli_fail_usage(&cli_bench, "--used %d: there are %d experts", (int)v->used, (int)v->experts);
         return false;
     }
-    if (!read_list(&v->threads, "-t", v->threads_text, 0, 512) || !read_list(&v->m, "-M", v->m_text, 1, 4096)) return false;
+    if (!read_list(&v->threads, "-t", v->threads_text, 0, 512) || !read_list(&v->m, "-M", v->m_text, 1, 4096) ||
+        !read_list(&v->prompt, "-p", v->prompt_text, 0, 1 << 20) || !read_list(&v->generate, "-n", v->generate_text, 0, 1 << 20)) return false;
     return choose_codecs(v->codec, v->chosen);
+}
+
+static int run_models(const bench_values *v, const bench_peer *p, bench_report *r) {
+    char path[4096];
+    int code = CLI_FINE;
+    if (v->model) {
+        snprintf(path, sizeof path, "%s", v->model);
+        code = bench_model(v, p, path, false, r);
+    }
+    if (code || !v->shape) return code;
+    const kq_codec_info *codec = v->codec ? kq_codec_find(v->codec) : NULL;
+    if (v->codec && !codec) return cli_fail_usage(&cli_bench, "--shape takes one codec, or none for Q4_K_M");
+    code = bench_shape_make(v->shape, codec, path, sizeof path);
+    if (code) return code;
+    return bench_model(v, p, path, true, r);
 }
 
 static int run(const void *given) {
@@ -94,7 +115,8 @@ static int run(const void *given) {
     bench_report report = {0};
     int code = CLI_FINE;
     cli_signals_catch_stop();
-    if (v.matmul || v.gather || v.embed || v.dequantize) code = bench_ops(&v, p, &report);
+    code = run_models(&v, p, &report); /* first: a peer forks, which must be before it has threads here */
+    if (!code && (v.matmul || v.gather || v.embed || v.dequantize)) code = bench_ops(&v, p, &report);
     if (!code && v.encode) code = bench_encode(&v, p, &report);
     cli_bar_clear();
     if (!code) bench_print(&report, &v);
@@ -108,11 +130,12 @@ const cli_command cli_bench = {
     .usage = "WHAT [options]",
     .summary = "Measure the speed of what kquant does",
     .description =
-        "Times operations and encoders. Each line has the roof that was measured in the same turns on the same threads, and the share of "
+        "Times operations, encoders and models. Each line has the roof that was measured in the same turns on the same threads, and the share of "
         "it that was reached: reading (or storing) memory, or the peak of the unit that multiplies, whichever takes longer for the shape. On one "
         "thread times are of the thread, so that other programs disturb less; on several they are of the clock.\n\n"
         "Another engine given with --peer takes turns with ours, on the same bytes. Ratios above 1 mean that kquant is faster.",
     .examples = "kquant bench --matmul --codec q4_k -M 1,8,512 -t 1,2\n"
+                "kquant bench --shape llama-1b -t 1,2 --peer ./libllama.so\n"
                 "kquant bench --encode --codec q4_k,q6_k --peer ./libggml-base.so --format md",
     .options = options,
     .n_options = CLI_COUNT(options),

@@ -43,8 +43,39 @@ json lines 0 test encode-im
 json lines 0 threads 2
 check "its encoder needs importances" [ -z "$("$json_check" lines 1 <"$out" 2>"$work/null")" ]
 
+# Models: of a shape, which leaves nothing behind, and the default one; a program as the peer.
+TMPDIR=$work
+export TMPDIR
+run bench --shape tiny -p 32 -n 8 -r 1 --megabytes 4 -t 1,2
+exits 0 && narrow && plain && quiet
+for words in pp32 tg8 tiny tok/s; do prints "$words"; done
+check "the model is gone" [ -z "$(find "$work" -name 'kquant-bench*')" ]
+cat >"$work/llama-bench" <<'END'
+#!/bin/sh
+case " $* " in *" -p 32 -n 0 -t 1 -r 1 -o csv "*) rate=100.5 ;; *" -p 0 -n 8 -t 1 -r 1 -o csv "*) rate=50.25 ;; *) rate=75 ;; esac
+echo 'build_commit,cpu_info,"model_type",n_prompt,avg_ns,avg_ts,stddev_ts'
+echo "\"abc\",\"a processor, with a comma\",\"llama\",\"32\",\"1\",\"$rate\",\"0.0\""
+END
+chmod +x "$work/llama-bench"
+run bench -m "$default_model" -p 32 -n 8 -r 1 --megabytes 4 --peer "$work/llama-bench" --json
+exits 0 && quiet && json
+json lines 0 test pp32
+json lines 0 peer 100.5
+json lines 1 test tg8
+json lines 1 peer 50.25
+json lines 1 bound read
+echo 'exit 3' | sed '1i #!/bin/sh' >"$work/failing"
+chmod +x "$work/failing"
+run bench --shape tiny --codec q8_0 -p 8 -n 0 -r 1 --megabytes 4 --peer "$work/failing"
+refuses 1 "avg_ts"
+check "the model is gone after a failure too" [ -z "$(find "$work" -name 'kquant-bench*')" ]
+run bench --shape nope
+refuses 2 "llama-1b"
+run bench -m ./no-such.gguf -p 1
+exits 1 && silent
+
 for wrong in "-t 1" "--matmul -t 1,x" "--matmul -M 0" "--matmul -M 1,,2" "--matmul -M 5000" "--encode --codec q9_9" "--encode --codec i8" \
-    "--matmul --codec q4_k -K 48" "--gather --experts 4 --used 5" "--matmul -N 65536 --megabytes 4 --codec f32" "--format xml --matmul"; do
+    "--matmul --codec q4_k -K 48" "--gather --experts 4 --used 5" "--matmul -N 65536 --megabytes 4 --codec f32" "--format xml --matmul" "--shape tiny -p 1,-2" "--shape tiny --codec q4_k,q6_k"; do
     # shellcheck disable=SC2086
     run bench $wrong
     exits 2 && silent

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/* kquant bench -m, --shape: whole models. ppN evaluates N tokens at once and asks for the last one's logits; tgN evaluates N tokens one by
+ * one, with logits, from an empty context: the tests of llama-bench, whose names they have. Tokens are arbitrary, none is sampled.
+ *
+ * The roof of tg is reading the weights that a token needs (of experts the share that it uses; the embedding counts only where it is the
+ * output too); that of pp is multiplying by them in the unit that large products use. Neither counts attention or its cache. */
+#include "cli/bench.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct cost {
+    double token_bytes, all_bytes; /* read for one token; for many together */
+    double weights, output;        /* that a token is multiplied with: of the layers, and for logits */
+    uint32_t codec;                /* of the largest tensor */
+} cost;
+
+static int cost_of(cost *c, const kq_gguf *g) {
+    char key[128];
+    uint64_t experts = 0, used = 0, largest = 0;
+    kq_string architecture;
+    kq_error e;
+    *c = (cost){.codec = KQ_F32};
+    if (kq_gguf_get_string(g, "general.architecture", &architecture, &e)) return cli_fail_kq(kq_gguf_path(g), &e);
+    snprintf(key, sizeof key, "%.*s.expert_count", (int)CLI_MIN(architecture.size, (size_t)100), architecture.data);
+    kq_status status = kq_gguf_get_u64_or(g, key, 0, 0, UINT32_MAX, &experts, &e);
+    snprintf(key, sizeof key, "%.*s.expert_used_count", (int)CLI_MIN(architecture.size, (size_t)100), architecture.data);
+    if (!status) status = kq_gguf_get_u64_or(g, key, experts, 0, UINT32_MAX, &used, &e);
+    if (status) return cli_fail_kq(kq_gguf_path(g), &e);
+    bool tied = !kq_gguf_tensor_find(g, "output.weight");
+    for (size_t i = 0; i < kq_gguf_n_tensors(g); i++) {
+        const kq_gguf_tensor *t = kq_gguf_tensor_at(g, i);
+        bool embedding = !strcmp(t->name.data, "token_embd.weight"), output = !strcmp(t->name.data, "output.weight");
+        if (embedding && !tied) continue;
+        double share = experts && strstr(t->name.data, "_exps.") ? (double)used / (double)experts : 1;
+        c->token_bytes += share * (double)t->bytes;
+        c->all_bytes += (double)t->bytes;
+        if (embedding || output) c->output += (double)t->weights;
+        else c->weights += share * (double)t->weights;
+        if (t->bytes > largest && t->n_dims > 1) {
+            largest = t->bytes;
+            c->codec = t->codec;
+        }
+    }
+    return CLI_FINE;
+}
+
+typedef struct run_state {
+    const bench_values *v;
+    bench_report *report;
+    kq_pool *pool;
+    kq_session *session;
+    bench_llama *peer; /* or NULL */
+    int32_t *tokens;
+    float *logits;
+    uint8_t *memory;
+    cost cost;
+    const char *name; /* of the codec, or of the shape */
+} run_state;
+
+/* Tokens a second; negative after an error message. */
+static double speed(run_state *s, bool prompt, size_t n, int64_t threads) {
+    kq_error e;
+    kq_status status = kq_session_rewind(s->session, 0, &e);
+    double start = bench_now(threads);
+    for (size_t i = 0; i < n && !status && !cli_stopped(); i += prompt ? n : 1)
+        status = kq_session_append(s->session, s->tokens + i, prompt ? n : 1, s->logits, 1, &e);
+    double seconds = bench_now(threads) - start;
+    if (status) cli_fail_kq(NULL, &e);
+    return status ? -1 : (double)n / seconds;
+}
+
+static int add_line(run_state *s, bool prompt, size_t n) {
+    double ours[BENCH_MAX_RUNS], theirs[BENCH_MAX_RUNS] = {0}, reads[BENCH_MAX_RUNS], units[BENCH_MAX_RUNS];
+    int64_t threads = kq_pool_threads(s->pool);
+    size_t runs = (size_t)s->v->repetitions, warm = prompt ? CLI_MIN(n, (size_t)64) : CLI_MIN(n, (size_t)4);
+    kq_roof unit = bench_unit(s->cost.codec, prompt ? (double)n : 1, s->v->exact);
+    if (speed(s, prompt, warm, threads) < 0 || (s->peer && bench_llama_speed(s->peer, prompt, (int64_t)warm, threads) < 0)) return CLI_FAILED;
+    for (size_t i = 0; i < runs; i++) {
+        char label[64];
+        snprintf(label, sizeof label, "%s%zu, %d threads", prompt ? "pp" : "tg", n, (int)threads);
+        cli_bar(label, (double)i / (double)runs);
+        reads[i] = bench_roof(KQ_ROOF_READ, s->pool, s->memory, (size_t)s->v->megabytes << 20, 1);
+        units[i] = bench_roof(unit, s->pool, NULL, 0, 256);
+        ours[i] = speed(s, prompt, n, threads);
+        theirs[i] = s->peer ? bench_llama_speed(s->peer, prompt, (int64_t)n, threads) : 0;
+        if (cli_stopped()) return cli_stopped_code();
+        if (ours[i] < 0 || theirs[i] < 0) return CLI_FAILED;
+    }
+    double read = bench_median(reads, runs), peak = bench_median(units, runs), tokens = (double)n;
+    double by_memory = prompt ? s->cost.all_bytes / read : s->cost.token_bytes / read * tokens;
+    double by_unit = 2 * (s->cost.weights * tokens + s->cost.output * (prompt ? 1 : tokens)) / peak;
+    bool bound_by_unit = peak > 0 && by_unit > by_memory;
+    bench_line line = {.test = prompt ? "pp" : "tg", .codec = s->name, .m = n, .threads = threads, .place = "", .unit = "tok/s", .note = ""};
+    line.roof_name = bench_roof_name(bound_by_unit ? unit : KQ_ROOF_READ);
+    line.roof = tokens / (bound_by_unit ? by_unit : by_memory);
+    line.speed = bench_median(ours, runs);
+    line.seconds = tokens / line.speed;
+    line.peer = bench_median(theirs, runs);
+    bench_add(s->report, &line);
+    return CLI_FINE;
+}
+
+static int with_threads(run_state *s, const kq_model *m, int threads, size_t longest) {
+    kq_session_options o = KQ_OPTIONS_INIT(kq_session_options);
+    kq_error e;
+    if (kq_pool_open(&s->pool, threads, NULL, &e)) return cli_fail_kq(NULL, &e);
+    o.pool = s->pool;
+    o.n_ctx = (uint32_t)longest;
+    o.mode = s->v->exact ? KQ_EXACT : KQ_FAST;
+    int code = kq_session_open(&s->session, m, &o, &e) ? cli_fail_kq(kq_gguf_path(kq_model_file(m)), &e) : CLI_FINE;
+    for (int generate = 0; generate < 2; generate++) {
+        const bench_list *list = generate ? &s->v->generate : &s->v->prompt;
+        for (size_t i = 0; i < list->n && !code; i++) {
+            if (list->items[i]) code = add_line(s, !generate, (size_t)list->items[i]);
+        }
+    }
+    kq_session_close(s->session);
+    kq_pool_close(s->pool);
+    s->session = NULL;
+    s->pool = NULL;
+    return code;
+}
+
+int bench_model(const bench_values *v, const bench_peer *p, char *path, bool temporary, bench_report *r) {
+    run_state s = {.v = v, .report = r, .name = temporary ? v->shape : ""};
+    kq_model *m;
+    size_t longest = 1;
+    int code = cli_model_open(&m, path, true);
+    if (code) {
+        if (temporary) bench_shape_remove(path);
+        return code;
+    }
+    for (size_t i = 0; i < v->prompt.n; i++) longest = CLI_MAX(longest, (size_t)v->prompt.items[i]);
+    for (size_t i = 0; i < v->generate.n; i++) longest = CLI_MAX(longest, (size_t)v->generate.items[i]);
+    kq_model_info info = kq_model_describe(m);
+    s.tokens = cli_alloc(longest, sizeof *s.tokens);
+    s.logits = cli_alloc(info.n_vocab, sizeof *s.logits);
+    s.memory = bench_memory((size_t)v->megabytes << 20);
+    memset(s.memory, 1, (size_t)v->megabytes << 20);
+    for (size_t i = 0; i < longest; i++) s.tokens[i] = (int32_t)((i * 7919 + 1) % info.n_vocab);
+    code = cost_of(&s.cost, kq_model_file(m));
+    if (!s.name[0]) s.name = kq_codec_describe(s.cost.codec)->name;
+    if (!code && p && bench_peer_runs_models(p)) {
+        s.peer = bench_llama_open(p, path, (uint32_t)longest, s.tokens);
+        if (!s.peer) code = CLI_FAILED;
+    }
+    bool needed = p && bench_peer_runs_models(p) && bench_peer_runs_program(p);
+    if (temporary && !needed) bench_shape_remove(path); /* it is mapped: nothing is left behind, whatever happens */
+    for (size_t i = 0; i < v->threads.n && !code; i++) code = with_threads(&s, m, (int)v->threads.items[i], longest);
+    bench_llama_close(s.peer);
+    free(s.tokens);
+    free(s.logits);
+    free(s.memory);
+    kq_model_close(m);
+    if (temporary && needed) bench_shape_remove(path);
+    return code;
+}
