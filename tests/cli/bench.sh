@@ -75,7 +75,8 @@ run bench -m ./no-such.gguf -p 1
 exits 1 && silent
 
 for wrong in "-t 1" "--matmul -t 1,x" "--matmul -M 0" "--matmul -M 1,,2" "--matmul -M 5000" "--encode --codec q9_9" "--encode --codec i8" \
-    "--matmul --codec q4_k -K 48" "--gather --experts 4 --used 5" "--matmul -N 65536 --megabytes 4 --codec f32" "--format xml --matmul" "--shape tiny -p 1,-2" "--shape tiny --codec q4_k,q6_k"; do
+    "--matmul --codec q4_k -K 48" "--gather --experts 4 --used 5" \
+    "--matmul -N 65536 --megabytes 4 --codec f32" "--format xml --matmul" "--shape tiny -p 1,-2" "--shape tiny --codec q4_k,q6_k"; do
     # shellcheck disable=SC2086
     run bench $wrong
     exits 2 && silent
