@@ -81,7 +81,7 @@ static int add_line(run_state *s, bool prompt, size_t n) {
         snprintf(label, sizeof label, "%s%zu, %d threads", prompt ? "pp" : "tg", n, (int)threads);
         cli_bar(label, (double)i / (double)runs);
         reads[i] = bench_roof(KQ_ROOF_READ, s->pool, s->memory, (size_t)s->v->megabytes << 20, 1);
-        units[i] = bench_roof(unit, s->pool, NULL, 0, 256);
+        units[i] = bench_roof(unit, s->pool, NULL, 0, 2048);
         ours[i] = speed(s, prompt, n, threads);
         theirs[i] = s->peer ? bench_llama_speed(s->peer, prompt, (int64_t)n, threads) : 0;
         if (cli_stopped()) return cli_stopped_code();

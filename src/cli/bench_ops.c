@@ -125,7 +125,7 @@ static int take_turns(ops *o, work *w, kq_roof bytes_kind, kq_roof unit, timing 
     for (size_t i = 0; i < runs; i++) {
         if (cli_stopped()) return cli_stopped_code();
         memory[i] = bench_roof(bytes_kind, o->pool, at, bytes, rounds);
-        units[i] = w->x ? bench_roof(unit, o->pool, NULL, 0, 64) : 0;
+        units[i] = w->x ? bench_roof(unit, o->pool, NULL, 0, 2048) : 0;
         double start = bench_now(o->threads);
         for (size_t c = 0; c < w->calls; c++) {
             if (!call(o, w)) return cli_fail_kq(NULL, &o->error);

@@ -12,7 +12,7 @@ enum { KQ_ROOF_STEP = 256 };
 typedef uint64_t kq_roof_read_fn(const uint8_t *p, size_t n, size_t ahead);
 /* Stores zeros over them; `past`: past the caches. */
 typedef void kq_roof_store_fn(uint8_t *p, size_t n, bool past);
-/* Does some 10^5 operations `rounds` times; how many one round has. Multiplications and additions count one each. */
+/* Does 10^5 to 10^7 operations `rounds` times; how many one round has. Multiplications and additions count one each. */
 typedef uint64_t kq_roof_multiply_fn(uint64_t rounds);
 
 kq_roof_read_fn kq_roof_read_avx2, kq_roof_read_avx512;

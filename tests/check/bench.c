@@ -32,47 +32,20 @@ double median(double *values, size_t n) {
     return values[n / 2];
 }
 
-static volatile uint64_t sink;
-
-/* Seconds to read n bytes, with a prefetch so far ahead. The widest loads that there are: narrow ones do not reach the roof. */
-#define READ_LOOP(name, target, type)                                                                                    \
-    target static double name(const uint8_t *p, size_t n, size_t ahead) {                                                \
-        double start = now();                                                                                             \
-        type a = {0}, b = a, c = a, d = a;                                                                                \
-        for (size_t i = 0; i + 256 <= n; i += 256) {                                                                      \
-            for (size_t k = 0; k < 256; k += 64) __builtin_prefetch(p + i + k + ahead);                                   \
-            for (size_t k = 0; k < 256; k += 4 * sizeof a) {                                                              \
-                const type *w = (const type *)(const void *)(p + i + k);                                                  \
-                a ^= w[0], b ^= w[1], c ^= w[2], d ^= w[3];                                                               \
-            }                                                                                                             \
-        }                                                                                                                 \
-        a ^= b ^ c ^ d;                                                                                                   \
-        sink = a[0] ^ a[1];                                                                                               \
-        return now() - start;                                                                                             \
+double roof(kq_roof kind, uint32_t features, void *p, size_t n) {
+    kq_roof_options o = KQ_OPTIONS_INIT(kq_roof_options);
+    o.cpu_mask = features;
+    o.memory = p;
+    o.bytes = n;
+    o.rounds = p ? 1 : 2048;
+    double best = 0;
+    uint64_t work = 1;
+    for (uint32_t way = 0; work; way++) {
+        double start = now();
+        if (kq_roof_pass(kind, way, &o, &work, NULL)) return 0;
+        if (work) best = KQ_MAX(best, (double)work / (now() - start) * 1e-9);
     }
-typedef uint64_t words16 __attribute__((vector_size(16)));
-READ_LOOP(read_plain, , words16)
-#if defined(__x86_64__)
-typedef uint64_t words32 __attribute__((vector_size(32)));
-typedef uint64_t words64 __attribute__((vector_size(64)));
-READ_LOOP(read_avx2, __attribute__((target("avx2"))), words32)
-READ_LOOP(read_avx512, __attribute__((target("avx512f"))), words64)
-#endif
-
-static double read_time(const uint8_t *p, size_t n, size_t ahead) {
-#if defined(__x86_64__)
-    if (kq_cpu_features() & KQ_CPU_AVX512) return read_avx512(p, n, ahead);
-    if (kq_cpu_features() & KQ_CPU_AVX2) return read_avx2(p, n, ahead);
-#endif
-    return read_plain(p, n, ahead);
-}
-
-/* The best of what simple reading loops reach, in GB/s. */
-static double roof(const uint8_t *p, size_t n) {
-    static const size_t ahead[] = {0, 512, 1024, 8192};
-    double least = 1e9;
-    for (size_t i = 0; i < KQ_COUNT(ahead); i++) least = KQ_MIN(least, read_time(p, n, ahead[i]));
-    return (double)n / least * 1e-9;
+    return best;
 }
 
 void bench_start(size_t megabytes) {
@@ -177,7 +150,7 @@ static void bench_m(const kq_kernel *k, const kq_codec_info *c, size_t m) {
         if (run >= 0) cached[run] = (now() - start) / (double)repeats;
     }
     for (int run = 0; run < RUNS; run++) {
-        roofs[run] = roof(memory, memory_bytes);
+        roofs[run] = roof(KQ_ROOF_READ, 0, memory, memory_bytes);
         double start = now();
         pass(k, c, memory, row_bytes, rows, m);
         far[run] = now() - start;

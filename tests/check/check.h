@@ -6,6 +6,8 @@
 
 #include "cpu/kernels.h"
 
+#include <kquant/measure.h>
+
 #include <stdio.h>
 
 /* ---- random numbers: one stream a kernel, from the seed and the kernel's name, so that a kernel alone sees the same data */
@@ -74,5 +76,7 @@ void bench_start(size_t megabytes);      /* prints the roofs */
 void bench_kernel(const kq_kernel *k);
 void bench_tile(const kq_kernel *k);
 double median(double *values, size_t n); /* sorts them */
+/* Of one thread with these features (0: all), in GB or billions of operations a second; p and n for reading. */
+double roof(kq_roof kind, uint32_t features, void *p, size_t n);
 
 #endif

@@ -229,64 +229,25 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* The machine's peak for a variant in GFLOP/s: products of registers by registers. */
-static double peak(const kq_kernel *k) {
-    double flops = 0, start = 0;
-#if defined(__x86_64__)
-#define LOOP(text) __asm__ volatile("1:\n" text "dec %0\n jnz 1b\n" : "+r"(loops) : : "cc", "memory")
-    uint64_t loops = 1 << 18;
-    start = now();
-    if (strcmp(k->variant, "avx2") == 0) { /* 12 sums; the registers hold whatever they hold, finite after vxorps */
-        flops = (double)loops * 12 * 16;
-        __asm__ volatile("vxorps %%xmm15, %%xmm15, %%xmm15\n" : : : "xmm15");
-        LOOP(".irp r,0,1,2,3,4,5,6,7,8,9,10,11\n vfmadd231ps %%ymm15, %%ymm15, %%ymm\\r\n .endr\n");
-    } else if (strcmp(k->variant, "avx512") == 0) {
-        flops = (double)loops * 12 * 32;
-        __asm__ volatile("vpxord %%zmm31, %%zmm31, %%zmm31\n" : : : "memory");
-        LOOP(".irp r,16,17,18,19,20,21,22,23,24,25,26,27\n vfmadd231ps %%zmm31, %%zmm31, %%zmm\\r\n .endr\n");
-    } else if (strcmp(k->variant, "avx512bf16") == 0) {
-        flops = (double)loops * 12 * 64;
-        __asm__ volatile("vpxord %%zmm31, %%zmm31, %%zmm31\n" : : : "memory");
-        LOOP(".irp r,16,17,18,19,20,21,22,23,24,25,26,27\n vdpbf16ps %%zmm31, %%zmm31, %%zmm\\r\n .endr\n");
-    } else if (strcmp(k->variant, "amx") == 0) {
-        static const struct {
-            uint8_t palette, start, reserved[14];
-            uint16_t row_bytes[16];
-            uint8_t rows[16];
-        } shape = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
-        loops >>= 3;
-        flops = (double)loops * 4 * 16 * 16 * 64;
-        __asm__ volatile("ldtilecfg %0\n tilezero %%tmm0\n tilezero %%tmm1\n tilezero %%tmm2\n tilezero %%tmm3\n tilezero %%tmm4\n"
-                         "tilezero %%tmm5\n" : : "m"(shape));
-        LOOP("tdpbf16ps %%tmm4, %%tmm5, %%tmm0\n tdpbf16ps %%tmm4, %%tmm5, %%tmm1\n tdpbf16ps %%tmm4, %%tmm5, %%tmm2\n tdpbf16ps %%tmm4, %%tmm5, %%tmm3\n");
-        __asm__ volatile("tilerelease");
-    }
-#undef LOOP
-#else
-    (void)k; /* no tiles there */
-#endif
-    return flops / (now() - start) * 1e-9;
-}
-
 void bench_tile(const kq_kernel *k) {
     enum { ROWS = 2 * KQ_TILE_ROWS, N = 512, RUNS = 31 };
     open_buffers();
     size_t w_pitch = N * unit(k) + 64, x_pitch = N * KQ_LANES * unit(k);
     for (size_t n_strips = 2; n_strips <= 32; n_strips *= 4) {
-        double rate[RUNS], roof[RUNS];
+        double rate[RUNS], roofs[RUNS];
         uint8_t *w = buffer_place(&panels, ROWS * w_pitch, ODD, 64), *x = buffer_place(&strips, n_strips * x_pitch, ODD, 64);
         float *sums = buffer_place(&outputs, n_strips * ROWS * KQ_LANES * sizeof(float), ODD, 64);
         memset(w, 0, ROWS * w_pitch);
         memset(x, 0, n_strips * x_pitch);
         memset(sums, 0, n_strips * ROWS * KQ_LANES * sizeof(float));
         for (int run = 0; run < RUNS; run++) {
-            roof[run] = peak(k);
+            roofs[run] = roof(k->codec == KQ_BF16 ? KQ_ROOF_BF16 : KQ_ROOF_F32, k->needs, NULL, 0);
             double start = now();
             size_t repeats = 32 / n_strips;
             for (size_t i = 0; i < repeats; i++) ((kq_tile_fn *)k->fn)(w, w_pitch, ROWS, x, x_pitch, n_strips, N, sums, ROWS * KQ_LANES);
             rate[run] = 2.0 * ROWS * N * (double)(n_strips * KQ_LANES * repeats) / (now() - start) * 1e-9;
         }
-        double got = median(rate, RUNS), best = median(roof, RUNS);
+        double got = median(rate, RUNS), best = median(roofs, RUNS);
         printf("%-32s %3zu %12.1f GFLOP/s %6.0f %% of %.1f\n", k->name, n_strips * KQ_LANES, got, 100 * got / best, best);
     }
 }
