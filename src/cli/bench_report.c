@@ -27,7 +27,9 @@ typedef struct cells {
     cli_number text[N_CELLS];
 } cells;
 
-static void put_whole(cli_number *out, uint64_t v) { snprintf(out->text, sizeof out->text, v ? "%" PRIu64 : "", v); }
+static void put_whole(cli_number *out, uint64_t v) {
+    if (v) snprintf(out->text, sizeof out->text, "%" PRIu64, v);
+}
 
 static void put_word(cli_number *out, const char *word) { snprintf(out->text, sizeof out->text, "%s", word); }
 
