@@ -119,7 +119,7 @@ int bench_shape_make(const char *name, const kq_codec_info *codec, char *path, s
     for (size_t i = 0; i < CLI_COUNT(shapes); i++) {
         if (!strcmp(shapes[i].name, name)) s = &shapes[i];
     }
-    if (!s) return cli_fail_usage(&cli_bench, "--shape: there are llama-1b and tiny");
+    if (!s) return cli_fail(CLI_USAGE, "--shape: there are llama-1b and tiny");
     const char *folder = getenv("TMPDIR");
     int n = snprintf(path, path_size, "%s/kquant-bench-XXXXXX", folder && *folder ? folder : "/tmp");
     if (n < 0 || (size_t)n + sizeof "/model.gguf" > path_size || !mkdtemp(path)) return cli_fail(CLI_FAILED, "no folder can be made in TMPDIR");
