@@ -92,7 +92,7 @@ static kq_status go(run *r) {
     KQ_TRY(kq_gguf_writer_open_resumable(&w, target, &o, &resume, &r->error));
     kq_status status = kq_gguf_writer_u32(w, "key", r->key, &r->error);
     for (int i = 0; i < TENSORS && !status; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "t%d", i);
         items[i] = (item){r, i};
         status = kq_gguf_writer_tensor(w, name, KQ_I8, 1, &sizes[i], NULL, produce, &items[i], &r->error);
