@@ -39,7 +39,8 @@ typedef struct kq_checkpoint_options {
  * quantization.mode = kquant where a tensor is quantised), model.safetensors or its shards and index, and the files of the tokenizer. Names,
  * order of rows and norms are mlx-lm's; blocks keep their bytes. `source` says what the tensors do not: a folder's configuration and files are
  * copied, a GGUF's are made of its metadata. Tensor data is borrowed until finish, or produced piece by piece, rows in GGUF's order.
- * Everything is written to a folder beside, synced, then renamed. An existing folder must be empty or an older checkpoint of this kind.
+ * Everything is written to a folder beside, synced, then renamed. An existing folder must be empty, or an older checkpoint of this kind with nothing
+ * else in it.
  * One thread at a time. */
 typedef struct kq_checkpoint_writer kq_checkpoint_writer;
 /* source is borrowed until close. KQ_E_ARGUMENT: the folder is the source's. KQ_E_IO: something else lies there. KQ_E_UNSUPPORTED: a

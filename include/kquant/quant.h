@@ -144,7 +144,7 @@ typedef struct kq_quantize_model_options {
     const kq_allocator *allocator;
     kq_pool *pool;            /* NULL: the calling thread. The bytes do not depend on it */
     kq_model_form form;
-    uint64_t max_shard_bytes; /* of a checkpoint; 0: 5 GB */
+    uint64_t max_shard_bytes; /* of a checkpoint; 0: 5 GiB */
     bool no_error;            /* the errors are not measured, which saves decoding what was encoded */
     bool anew;                /* what an earlier run left is dropped, instead of taken up */
     /* Called often, with the tensor that is being made: `done` of `total` weights, those of tensors that were kept left out. False
@@ -155,13 +155,16 @@ typedef struct kq_quantize_model_options {
     void *ctx;                /* of both */
 } kq_quantize_model_options;
 
-/* Makes the model of a plan: the file (or folder) `out`, which appears under its name only when it is complete; an older file of that name
- * is replaced then, unless it is one of the source's (KQ_E_ARGUMENT). Tensors are streamed: memory holds some MB of rows for each thread,
- * or a row where one is larger, whatever the size of the model. The space on the disk is taken first.
+/* Makes the model of a plan: the file (or folder) `out`, which appears under its name only when it is complete; an older file (or checkpoint)
+ * of that name is replaced then, unless it is the source's (KQ_E_ARGUMENT); a folder of something else is not (KQ_E_IO). Tensors are
+ * streamed: memory holds some MB of rows for each thread, or a row where one is larger, whatever the size of the model. The space on the
+ * disk is taken first.
  * A run that was cancelled, killed, or ended by KQ_E_IO, KQ_E_MEMORY or KQ_E_SYSTEM leaves what it finished in OUT.kq-part: the same call (same
  * source, plan and version of the library) takes it up and ends in the bytes of a single run. After any other failure nothing is left.
- * options may be NULL. KQ_E_ARGUMENT, KQ_E_IO, KQ_E_MEMORY, KQ_E_CANCELLED; KQ_E_FORMAT: weights that are not finite, or too large for
- * their codec (the text names tensor, row and column); and what reading the source returns. */
+ * A checkpoint has what kq_checkpoint_writer_open writes: of the plan's metadata only what config.json and the tokenizer's files express.
+ * options may be NULL. KQ_E_UNSUPPORTED: a checkpoint cannot hold the model. KQ_E_ARGUMENT, KQ_E_IO, KQ_E_MEMORY, KQ_E_CANCELLED;
+ * KQ_E_FORMAT: weights that are not finite, or too large for their codec (the text names tensor, row and column); and what reading the
+ * source returns. */
 KQ_API KQ_MUST_CHECK kq_status kq_quantize_model(const kq_quant_plan *plan, const char *out, const kq_quantize_model_options *options,
                                                  kq_error *err);
 

@@ -10,7 +10,7 @@
 
 typedef struct values {
     cli_values common;
-    const char *preset, *recipe, *imatrix, *output_type, *embedding_type, *target_size;
+    const char *preset, *recipe, *imatrix, *output_type, *embedding_type, *target_size, *max_shard_size;
     cli_texts tensor_types;
     double target_bpw;
     bool list_presets, list_types, pure, leave_output, allow_requantize, dry_run, json, no_error, no_resume, quiet;
@@ -37,7 +37,8 @@ static const cli_option options[] = {
     {.names = "--allow-requantize", CLI_IS_FLAG(allow_requantize), .help = "take tensors that are quantised already; what they lost stays lost"},
     {.kind = CLI_HEADING, .help = "Output"},
     {.names = "--format", CLI_IS_CHOICE(format, "FORM", "auto gguf checkpoint"), .fallback = "auto",
-     .help = "auto is gguf where OUT ends in .gguf; checkpoints (folders of safetensors) are refused so far"},
+     .help = "gguf is a file; checkpoint a folder of safetensors with K-quants, as mlx-kquant has them; auto is gguf where OUT ends in .gguf"},
+    {.names = "--max-shard-size", CLI_IS_TEXT(max_shard_size, "SIZE"), .fallback = "5G", .help = "of a checkpoint: no file holds more, unless one tensor does"},
     {.names = "--no-resume", CLI_IS_FLAG(no_resume), .help = "begin anew, even where a run before was broken off"},
     {.names = "--dry-run", CLI_IS_FLAG(dry_run), .help = "show the table, the size and the time that it would take; write nothing"},
     {.names = "--no-error", CLI_IS_FLAG(no_error), .help = "do not measure errors, which costs decoding what was encoded"},
@@ -55,7 +56,7 @@ typedef struct request {
     const values *v;
     const char *input, *output, *type;
     int threads;
-    uint64_t target_bytes;
+    uint64_t target_bytes, max_shard_bytes;
     bool checkpoint;
     char *recipe;
     kq_quant_override overrides[CLI_COUNT(((cli_texts *)NULL)->items)];
@@ -118,13 +119,14 @@ static int read_arguments(request *r) {
         return cli_fail_usage(&cli_quantize, "unexpected argument '%s'%s", args[n - 1],
                               given ? "; what the tensors become is given by an option" : "");
     }
+    for (size_t k = n == 2 ? strlen(args[1]) : 0; k > 1 && args[1][k - 1] == '/';) args[1][--k] = 0; /* a folder's name as shells complete it */
     r->output = n == 2 ? args[1] : NULL;
     if (r->output && !*r->output) return cli_fail_usage(&cli_quantize, "the name of the output is empty");
     if (!r->output && !v->dry_run) return cli_fail_usage(&cli_quantize, "where to? (kquant quantize IN OUT TYPE; --dry-run writes nothing)");
     r->threads = (int)threads;
     r->checkpoint = v->format == FORMAT_CHECKPOINT || (v->format == FORMAT_AUTO && r->output && !ends_with(r->output, ".gguf"));
-    if (r->checkpoint) {
-        return cli_fail_usage(&cli_quantize, "only GGUF can be written: OUT must end in .gguf, or --format gguf be given");
+    if (v->max_shard_size && (r->max_shard_bytes = parse_size(v->max_shard_size)) == 0) {
+        return cli_fail_usage(&cli_quantize, "--max-shard-size: '%s' is no size, such as 500M or 5G", v->max_shard_size);
     }
     if (v->target_size && (r->target_bytes = parse_size(v->target_size)) == 0) {
         return cli_fail_usage(&cli_quantize, "--target-size: '%s' is no size, such as 900M, 3.5G or 4GiB", v->target_size);
@@ -249,6 +251,7 @@ static int make_model(state *s, double *seconds) {
     kq_quantize_model_options o = KQ_OPTIONS_INIT(kq_quantize_model_options);
     o.pool = s->pool;
     o.form = r->checkpoint ? KQ_FORM_CHECKPOINT : KQ_FORM_GGUF;
+    o.max_shard_bytes = r->max_shard_bytes;
     o.no_error = r->v->no_error;
     o.anew = r->v->no_resume;
     o.progress = progress;
@@ -331,16 +334,19 @@ const cli_command cli_quantize = {
     .usage = "IN OUT TYPE [THREADS] [--imatrix FILE] [--tensor-type PATTERN=CODEC] [--dry-run] [--json]",
     .summary = "Make a quantised model",
     .description =
-        "Makes of IN (a GGUF, or a folder from Hugging Face) the model OUT, whose tensors have the codecs of TYPE: llama.cpp's names, in any "
-        "case, with the bytes that llama.cpp gives them. Or of a preset, a recipe or a target size.\n\n"
-        "OUT appears when it is complete, and replaces an older file of that name. A run that is interrupted or killed keeps the tensors "
-        "that it finished beside it, in OUT.kq-part; the same command goes on from there, to the same bytes.\n\n"
+        "Makes of IN (a GGUF, or a folder from Hugging Face or mlx-kquant) the model OUT, a GGUF or a folder, whose tensors have the "
+        "codecs of TYPE: llama.cpp's names, in any case, with the bytes that llama.cpp gives them. Or of a preset, a recipe or a target "
+        "size. COPY changes the form alone.\n\n"
+        "OUT appears when it is complete, and replaces an older file or checkpoint of that name, never a folder of something else. "
+        "A run that is interrupted or killed keeps the tensors that it finished beside it, in OUT.kq-part; the same command goes on from "
+        "there, to the same bytes.\n\n"
         "The error of a tensor is the root of its summed squared errors over its summed squared weights, each times its importance where "
         "there is a matrix.",
     .examples = "kquant quantize bf16.gguf q4_k_m.gguf Q4_K_M\n"
                 "kquant quantize bf16.gguf iq2_xs.gguf iq2_xs --imatrix imatrix.gguf\n"
                 "kquant quantize bf16.gguf Q5_K_M --dry-run\n"
-                "kquant quantize bf16.gguf mine.gguf Q4_K_M --tensor-type attn_v=q8_0",
+                "kquant quantize bf16.gguf mine.gguf Q4_K_M --tensor-type attn_v=q8_0\n"
+                "kquant quantize q4_k_m.gguf checkpoint COPY",
     .options = options,
     .n_options = CLI_COUNT(options),
     .values_size = sizeof(values),

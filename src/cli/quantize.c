@@ -47,9 +47,10 @@ static void print_totals(const cli_quantized *q) {
         printf("largest error: %.3g %%, of %s\n", sqrt(most) * 100, name);
         free(name);
     }
-    if (q->output && !q->checkpoint) {
+    if (q->output) {
         char *name = cli_show(q->output, strlen(q->output), 50, true);
-        printf("%s: %s\n", name, cli_bytes(kq_quant_plan_file_bytes(p)).text);
+        if (q->checkpoint) printf("%s: a checkpoint with %s of tensors\n", name, cli_bytes(bytes).text);
+        else printf("%s: %s\n", name, cli_bytes(kq_quant_plan_file_bytes(p)).text);
         free(name);
     }
     fputs(q->made ? "took " : "would take about ", stdout);

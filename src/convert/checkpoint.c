@@ -4,14 +4,11 @@
  * Rows of llama's q and k go back from pairs to halves, a head at a time, in whatever pieces they come. Gemma's norms lose the 1 that the GGUF
  * holds: w - 1 is exact for every w that is the f32 nearest to x + 1 with an f32 x (w >= 1/2: Sterbenz, and below 2^24 a multiple of w's last
  * place; w < 1/2: x + 1 was exact), and a w that would not come back is refused. */
-#include "convert/convert.h"
+#include "convert/output_folder.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
+#include "file/output.h"
+
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* How one tensor's bytes are changed on their way out. */
@@ -36,109 +33,22 @@ struct kq_checkpoint_writer {
     const kq_gguf *source;
     const kq_hf_class *class;
     uint64_t head;
-    char *folder, *temporary; /* temporary NULL: nothing to remove */
+    kq_output_folder folder;
     json_t *config, *per_tensor;
     bool copies, done;        /* copies: the source's own files are taken over */
     kq_safetensors_writer *files;
     uint64_t n_vocab;
+    const kq_resume *given; /* NULL: it cannot be taken up again */
+    kq_resume resume;       /* the same for the files, whose items are our own */
 };
 
 static const uint8_t no_scales[1];
-
-static kq_status fail_io(const char *path, const char *what, kq_error *err) {
-    return kq_fail_at(err, KQ_E_IO, path, KQ_NO_OFFSET, "cannot %s: %s", what, strerror(errno));
-}
 
 static char *join(kq_checkpoint_writer *w, const char *folder, const char *name) {
     size_t size = strlen(folder) + strlen(name) + 2;
     char *path = kq_arena_alloc(&w->arena, size, 1);
     if (path) snprintf(path, size, "%s/%s", folder, name);
     return path;
-}
-
-/* ---- folders -------------------------------------------------------------------------------------------------------- */
-
-/* Removes a folder of files alone. */
-static bool remove_folder(const char *path) {
-    DIR *d = opendir(path);
-    if (!d) return errno == ENOENT;
-    for (const struct dirent *e; (e = readdir(d));) {
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) (void)unlinkat(dirfd(d), e->d_name, 0);
-    }
-    closedir(d);
-    return rmdir(path) == 0;
-}
-
-/* What may be replaced: nothing, an empty folder, or a checkpoint of files alone. */
-static kq_status check_target(kq_checkpoint_writer *w, bool *there, kq_error *err) {
-    struct stat st;
-    *there = false;
-    if (lstat(w->folder, &st)) return errno == ENOENT ? KQ_OK : fail_io(w->folder, "examine", err);
-    DIR *d = S_ISDIR(st.st_mode) ? opendir(w->folder) : NULL;
-    if (!d) return kq_fail_at(err, KQ_E_IO, w->folder, KQ_NO_OFFSET, "it is in the way: it is there, and no folder that can be read");
-    size_t n = 0;
-    bool plain = true;
-    for (const struct dirent *e; (e = readdir(d));) {
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
-        n++;
-        plain = plain && fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
-    }
-    closedir(d);
-    *there = true;
-    if (!n) return KQ_OK;
-    kq_hf_config c;
-    const char *mode = NULL;
-    bool open = plain && kq_hf_config_open(&c, w->folder, &w->allocator, NULL) == KQ_OK;
-    if (open) mode = json_string_value(json_object_get(json_object_get(c.root, "quantization"), "mode"));
-    bool ours = mode && strcmp(mode, "kquant") == 0;
-    if (open) kq_hf_config_close(&c);
-    return ours ? KQ_OK : kq_fail_at(err, KQ_E_IO, w->folder, KQ_NO_OFFSET, "it is in the way: a folder that is no checkpoint of this kind");
-}
-
-static kq_status make_temporary(kq_checkpoint_writer *w, kq_error *err) {
-    size_t size = strlen(w->folder) + 48;
-    char *path = kq_arena_alloc(&w->arena, size, 1);
-    if (!path) return kq_fail_memory(err, size, "a path");
-    for (int i = 0; i < 1000; i++) {
-        snprintf(path, size, "%s.part-%ld-%d", w->folder, (long)getpid(), i);
-        if (mkdir(path, 0777) == 0) {
-            w->temporary = path;
-            return KQ_OK;
-        }
-        if (errno != EEXIST) break;
-    }
-    return fail_io(w->folder, "make a folder beside it", err);
-}
-
-static kq_status sync_folder(const char *path, kq_error *err) {
-    int file = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (file < 0) return fail_io(path, "open", err);
-    bool failed = fsync(file) && errno != EINVAL && errno != ENOTSUP;
-    kq_status status = failed ? fail_io(path, "sync", err) : KQ_OK;
-    close(file);
-    return status;
-}
-
-/* Gives the folder its name. An older checkpoint steps aside first, and comes back if that fails. */
-static kq_status publish(kq_checkpoint_writer *w, kq_error *err) {
-    bool there;
-    KQ_TRY(check_target(w, &there, err));
-    KQ_TRY(sync_folder(w->temporary, err));
-    size_t size = strlen(w->temporary) + 8;
-    char *old = kq_arena_alloc(&w->arena, size, 1), *parent = kq_arena_string(&w->arena, w->folder, strlen(w->folder));
-    if (!old || !parent) return kq_fail_memory(err, size, "a path");
-    snprintf(old, size, "%s.old", w->temporary);
-    if (there && rename(w->folder, old)) return fail_io(w->folder, "move the older checkpoint aside", err);
-    if (rename(w->temporary, w->folder)) {
-        kq_status status = fail_io(w->folder, "rename into place", err);
-        if (there) (void)!rename(old, w->folder);
-        return status;
-    }
-    w->temporary = NULL;
-    if (there && !remove_folder(old)) return fail_io(old, "remove the older checkpoint", err);
-    char *slash = strrchr(parent, '/');
-    if (slash) slash[slash == parent] = 0;
-    return sync_folder(slash ? parent : ".", err);
 }
 
 /* ---- opening -------------------------------------------------------------------------------------------------------- */
@@ -174,28 +84,45 @@ static kq_status read_source(kq_checkpoint_writer *w, kq_error *err) {
     return take_config(w, err);
 }
 
+static void note(void *item, double out[2]) {
+    const out_tensor *t = item;
+    t->w->given->note(t->ctx, out);
+}
+static kq_status keep(void *item, const double in[2], kq_error *err) {
+    const out_tensor *t = item;
+    return t->w->given->keep(t->ctx, in, err);
+}
+
 static kq_status open_writer(kq_checkpoint_writer *w, const char *folder, const kq_checkpoint_options *o, kq_error *err) {
-    bool there;
-    size_t size = strlen(folder);
-    while (size > 1 && folder[size - 1] == '/') size--;
-    w->folder = kq_arena_string(&w->arena, folder, size);
-    w->per_tensor = json_object();
-    if (!w->folder || !w->per_tensor) return kq_fail_memory(err, size, "a checkpoint writer");
-    if (kq_gguf_is_file(w->source, w->folder)) return kq_fail_at(err, KQ_E_ARGUMENT, w->folder, KQ_NO_OFFSET, "it is the source's own folder");
-    KQ_TRY(check_target(w, &there, err));
-    KQ_TRY(read_source(w, err));
-    KQ_TRY(make_temporary(w, err));
     kq_safetensors_options so = KQ_OPTIONS_INIT(kq_safetensors_options);
     so.allocator = &w->allocator;
     so.max_shard_bytes = o->max_shard_bytes ? o->max_shard_bytes : UINT64_C(5) << 30;
-    const char *path = join(w, w->temporary, "model.safetensors");
-    if (!path) return kq_fail_memory(err, size, "a path");
-    KQ_TRY(kq_safetensors_writer_open(&w->files, path, &so, err));
+    w->per_tensor = json_object();
+    if (!w->per_tensor) return kq_fail_memory(err, 64, "a map of codecs");
+    if (kq_gguf_is_file(w->source, folder)) return kq_fail_at(err, KQ_E_ARGUMENT, folder, KQ_NO_OFFSET, "it is the source's own folder");
+    KQ_TRY(read_source(w, err));
+    uint64_t identity[3] = {0};
+    bool anew = false;
+    if (w->given) {
+        w->resume = (kq_resume){.identity = {w->given->identity[0], w->given->identity[1]}, .anew = w->given->anew, .note = note, .keep = keep};
+        memcpy(identity, w->given->identity, sizeof w->given->identity);
+        identity[2] = so.max_shard_bytes;
+        anew = w->given->anew;
+    }
+    KQ_TRY(kq_output_folder_open(&w->folder, folder, w->given ? identity : NULL, anew, &w->arena, &w->allocator, err));
+    const char *path = join(w, w->folder.part, "model" KQ_SAFETENSORS_SUFFIX);
+    if (!path) return kq_fail_memory(err, strlen(folder), "a path");
+    KQ_TRY(kq_safetensors_writer_open_resumable(&w->files, path, &so, w->given ? &w->resume : NULL, err));
     return kq_safetensors_writer_metadata(w->files, "format", "mlx", err);
 }
 
 kq_status kq_checkpoint_writer_open(kq_checkpoint_writer **out, const char *folder, const kq_gguf *source, const kq_checkpoint_options *options,
                                     kq_error *err) {
+    return kq_checkpoint_writer_open_resumable(out, folder, source, options, NULL, err);
+}
+
+kq_status kq_checkpoint_writer_open_resumable(kq_checkpoint_writer **out, const char *folder, const kq_gguf *source,
+                                              const kq_checkpoint_options *options, const kq_resume *resume, kq_error *err) {
     if (!out) return kq_fail(err, KQ_E_ARGUMENT, "kq_checkpoint_writer_open: out is NULL");
     *out = NULL;
     if (!folder || !*folder || !source) return kq_fail(err, KQ_E_ARGUMENT, "kq_checkpoint_writer_open: folder or source is missing");
@@ -206,6 +133,8 @@ kq_status kq_checkpoint_writer_open(kq_checkpoint_writer **out, const char *fold
     if (!w) return kq_fail_memory(err, sizeof *w, "a checkpoint writer");
     w->allocator = a;
     w->source = source;
+    w->given = resume;
+    w->folder.lock = -1;
     kq_arena_init(&w->arena, &a);
     kq_status status = open_writer(w, folder, &o, err);
     if (status) kq_checkpoint_writer_close(w);
@@ -217,7 +146,7 @@ void kq_checkpoint_writer_close(kq_checkpoint_writer *w) {
     if (!w) return;
     kq_allocator a = w->allocator;
     kq_safetensors_writer_close(w->files);
-    if (w->temporary) (void)remove_folder(w->temporary);
+    kq_output_folder_close(&w->folder);
     json_decref(w->config);
     json_decref(w->per_tensor);
     kq_arena_free(&w->arena);
@@ -270,6 +199,7 @@ static kq_status collect(void *sink, const void *data, size_t size, kq_error *er
 static kq_status produce(void *ctx, kq_status (*put)(void *sink, const void *data, size_t size, kq_error *err), void *sink, kq_error *err) {
     out_tensor *t = ctx;
     const kq_allocator *a = &t->w->allocator;
+    if (!t->head && !t->minus_one) return t->produce(t->ctx, put, sink, err);
     t->put = put;
     t->sink = sink;
     t->used = 0;
@@ -315,7 +245,11 @@ kq_status kq_checkpoint_writer_tensor(kq_checkpoint_writer *w, const char *name,
     memcpy(t.dims, dims, n_dims * sizeof *dims);
     KQ_TRY(kq_gguf_measure(&t, (uint32_t)codec, err));
     const kq_codec_info *info = kq_codec_describe((uint32_t)codec);
-    if (strcmp(name, "rope_freqs.weight") == 0) return KQ_OK; /* the configuration says it, or there would be none */
+    if (strcmp(name, "rope_freqs.weight") == 0) { /* the configuration says it, or there would be none */
+        double nothing[2];
+        if (w->given) w->given->note(ctx, nothing);
+        return KQ_OK;
+    }
     const kq_hf_name *row = kq_hf_name_to_mlx(w->class->family, name, path);
     if (!row) return kq_fail(err, KQ_E_UNSUPPORTED, "tensor '%s': mlx-lm's %s has no such tensor", shown.text, w->class->model_type);
     kq_dtype dtype = KQ_DTYPE_U8;
@@ -323,6 +257,10 @@ kq_status kq_checkpoint_writer_tensor(kq_checkpoint_writer *w, const char *name,
     size_t size = strlen(path);
     if (packed && (n_dims < 2 || !info->decodes || size < 7 || strcmp(path + size - 7, ".weight") != 0)) {
         return kq_fail(err, KQ_E_UNSUPPORTED, "tensor '%s' is %s: only matrices may be quantised in a checkpoint", shown.text, info->name);
+    }
+    if (codec == KQ_TQ1_0 || codec == KQ_TQ2_0 || codec == KQ_Q1_0 || codec == KQ_Q2_0) {
+        return kq_fail(err, KQ_E_UNSUPPORTED, "tensor '%s' is %s, which checkpoints of mlx-kquant do not have: only a GGUF can hold it",
+                       shown.text, info->name);
     }
     if (!packed && !dtype_of(codec, &dtype)) {
         return kq_fail(err, KQ_E_UNSUPPORTED, "tensor '%s' is %s, must be f32, f16, bf16 or quantised", shown.text, info->name);
@@ -341,16 +279,15 @@ kq_status kq_checkpoint_writer_tensor(kq_checkpoint_writer *w, const char *name,
     }
     for (uint32_t d = 0; d < n_dims; d++) shape[d] = dims[n_dims - 1 - d];
     if (packed) shape[n_dims - 1] = o->unit;
-    bool changed = o->head || o->minus_one;
-    KQ_TRY(kq_safetensors_writer_tensor(w->files, path, dtype, n_dims, shape, changed ? NULL : data, changed ? produce : make,
-                                        changed ? (void *)o : ctx, err));
+    bool made = o->head || o->minus_one || make;
+    KQ_TRY(kq_safetensors_writer_tensor(w->files, path, dtype, n_dims, shape, made ? NULL : data, made ? produce : NULL, made ? o : NULL, err));
     return packed ? put_scales(w, path, info, err) : KQ_OK;
 }
 
 /* ---- the other files ------------------------------------------------------------------------------------------------ */
 
 static kq_status copy_file(kq_checkpoint_writer *w, const char *name, kq_error *err) {
-    const char *from = join(w, kq_gguf_path(w->source), name), *to = join(w, w->temporary, name);
+    const char *from = join(w, kq_gguf_path(w->source), name), *to = join(w, w->folder.part, name);
     kq_map map;
     if (!from || !to) return kq_fail_memory(err, strlen(name), "a path");
     if (access(from, F_OK)) return KQ_OK;
@@ -378,7 +315,7 @@ static kq_status write_generation(kq_checkpoint_writer *w, kq_error *err) {
         if (kq_gguf_element_i64(v, 0, &n)) fine = json_object_set_new(config, keys[i][1], json_integer(n)) == 0;
         else if (kq_gguf_element_f64(v, 0, &x)) fine = json_object_set_new(config, keys[i][1], json_real(x)) == 0;
     }
-    const char *path = join(w, w->temporary, "generation_config.json");
+    const char *path = join(w, w->folder.part, "generation_config.json");
     kq_text text = {.allocator = &w->allocator};
     if (fine) kq_text_value(&text, config);
     kq_status status = fine && path ? kq_text_write(&text, path, err) : kq_fail_memory(err, 256, "a configuration");
@@ -388,7 +325,7 @@ static kq_status write_generation(kq_checkpoint_writer *w, kq_error *err) {
 }
 
 static kq_status write_config(kq_checkpoint_writer *w, kq_error *err) {
-    const char *path = join(w, w->temporary, "config.json");
+    const char *path = join(w, w->folder.part, "config.json");
     (void)json_object_del(w->config, "quantization");
     (void)json_object_del(w->config, "quantization_config");
     bool fine = path != NULL;
@@ -414,11 +351,11 @@ kq_status kq_checkpoint_writer_finish(kq_checkpoint_writer *w, kq_error *err) {
     KQ_TRY(write_config(w, err));
     for (size_t i = 0; w->copies && i < KQ_COUNT(copied); i++) KQ_TRY(copy_file(w, copied[i], err));
     if (!w->copies) {
-        KQ_TRY(kq_vocabulary_write(w->source, w->temporary, &w->allocator, err));
+        KQ_TRY(kq_vocabulary_write(w->source, w->folder.part, &w->allocator, err));
         KQ_TRY(write_generation(w, err));
     }
     KQ_TRY(kq_safetensors_writer_finish(w->files, err));
     kq_safetensors_writer_close(w->files);
     w->files = NULL;
-    return publish(w, err);
+    return kq_output_folder_publish(&w->folder, err);
 }

@@ -136,4 +136,12 @@ kq_status kq_vocabulary_read(kq_metadata *out, kq_hf_config *c, kq_error *err);
  * nothing when g has no vocabulary. KQ_E_UNSUPPORTED: one that those files cannot express. */
 kq_status kq_vocabulary_write(const kq_gguf *g, const char *folder, const kq_allocator *a, kq_error *err);
 
+/* ---- checkpoints (checkpoint.c) ------------------------------------------------------------------------------------ */
+
+struct kq_resume; /* file/output.h */
+/* kq_checkpoint_writer_open for a run that can be taken up again: the folder beside is NAME.kq-part. Lent until close; its items are the ctx of the
+ * tensors, all of which are produced. */
+kq_status kq_checkpoint_writer_open_resumable(kq_checkpoint_writer **out, const char *folder, const kq_gguf *source,
+                                              const kq_checkpoint_options *options, const struct kq_resume *resume, kq_error *err);
+
 #endif

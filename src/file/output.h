@@ -83,5 +83,9 @@ bool kq_journal_is_of_use(const kq_output *o, bool before);
 /* kq_gguf_writer_open for a run that can be taken up again. */
 kq_status kq_gguf_writer_open_resumable(kq_gguf_writer **out, const char *path, const kq_gguf_options *options, const kq_resume *resume,
                                         kq_error *err);
+/* The same of kq_safetensors_writer_open: each shard is taken up by itself. What a run that ends between the names of two of them had
+ * finished is made again. */
+kq_status kq_safetensors_writer_open_resumable(kq_safetensors_writer **out, const char *path, const kq_safetensors_options *options,
+                                               const kq_resume *resume, kq_error *err);
 
 #endif

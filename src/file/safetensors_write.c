@@ -24,7 +24,8 @@ struct kq_safetensors_writer {
     const char *path;   /* of the single file */
     uint64_t max_shard;
     bool done;          /* finish was called */
-    kq_output single;   /* made when opened; unused when there are several */
+    kq_output single;   /* made when opened; unused when there are several, or when they can be taken up again */
+    const kq_resume *resume; /* NULL: they cannot */
     kq_safetensors_pair *pairs;
     size_t n_pairs, pairs_capacity;
     item *items;
@@ -37,6 +38,11 @@ struct kq_safetensors_writer {
 };
 
 kq_status kq_safetensors_writer_open(kq_safetensors_writer **out, const char *path, const kq_safetensors_options *options, kq_error *err) {
+    return kq_safetensors_writer_open_resumable(out, path, options, NULL, err);
+}
+
+kq_status kq_safetensors_writer_open_resumable(kq_safetensors_writer **out, const char *path, const kq_safetensors_options *options,
+                                               const kq_resume *resume, kq_error *err) {
     if (!out) return kq_fail(err, KQ_E_ARGUMENT, "kq_safetensors_writer_open: out is NULL");
     *out = NULL;
     if (!path || !kq_ends_with(path, KQ_SAFETENSORS_SUFFIX) || strlen(path) > PATH_MAX - 64) {
@@ -49,12 +55,13 @@ kq_status kq_safetensors_writer_open(kq_safetensors_writer **out, const char *pa
     kq_safetensors_writer *w = kq_alloc(&a, 1, sizeof *w);
     if (!w) return kq_fail_memory(err, sizeof *w, "a safetensors writer");
     w->allocator = a;
+    w->resume = resume;
     w->max_shard = o.max_shard_bytes ? o.max_shard_bytes : UINT64_MAX;
     kq_arena_init(&w->arena, &a);
     w->path = kq_arena_string(&w->arena, path, strlen(path));
     kq_status status = KQ_OK;
     if (!w->path || !kq_strmap_init(&w->names, &a, 512)) status = kq_fail_memory(err, 512 * sizeof *w->names.slots, "a safetensors writer");
-    if (!status) status = kq_output_open(&w->single, path, &w->arena, &a, err);
+    if (!status && !resume) status = kq_output_open(&w->single, path, &w->arena, &a, err);
     if (status) {
         kq_safetensors_writer_close(w);
         return status;
@@ -283,10 +290,11 @@ static kq_status check_folder(kq_safetensors_writer *w, kq_error *err) {
 /* Opens all files and takes their space, each with its header written. */
 static kq_status start_shard(kq_safetensors_writer *w, size_t shard, size_t begin, size_t end, kq_error *err) {
     kq_output *o = &w->outputs[shard];
-    if (w->n_shards > 1) {
-        const char *path = path_of(w, shard);
+    if (w->n_shards > 1 || w->resume) {
+        const char *path = w->n_shards > 1 ? path_of(w, shard) : w->path;
         if (!path) return kq_fail_memory(err, strlen(w->path), "a path");
-        KQ_TRY(kq_output_open(o, path, &w->arena, &w->allocator, err));
+        if (w->resume) KQ_TRY(kq_output_open_resumable(o, path, w->resume, &w->arena, &w->allocator, err));
+        else KQ_TRY(kq_output_open(o, path, &w->arena, &w->allocator, err));
     } else {
         *o = w->single;
         w->single = (kq_output){0};
@@ -383,6 +391,7 @@ kq_status kq_safetensors_writer_finish(kq_safetensors_writer *w, kq_error *err) 
     if (w->done) return kq_fail(err, KQ_E_ARGUMENT, "kq_safetensors_writer_finish: the file is finished");
     w->done = true;
     kq_status status = write_all(w, err);
+    for (size_t i = 0; status && i < w->n_outputs; i++) kq_output_broken_off(&w->outputs[i], status);
     drop_files(w);
     return status;
 }

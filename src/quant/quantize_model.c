@@ -3,6 +3,7 @@
  * the writer's file. There are two writers, a GGUF's and a checkpoint's; both can take up what an earlier run left. */
 #include "quant/encode.h"
 
+#include "convert/convert.h"
 #include "file/output.h"
 
 #include <time.h>
@@ -118,6 +119,26 @@ static kq_status write_gguf(maker *m, const char *out, const kq_resume *resume, 
     return status;
 }
 
+static kq_status fill_checkpoint(maker *m, kq_checkpoint_writer *w, kq_error *err) {
+    for (size_t i = 0; i < m->plan->n_choices; i++) {
+        const kq_quant_choice *c = &m->plan->choices[i];
+        KQ_TRY(kq_checkpoint_writer_tensor(w, c->tensor->name.data, c->codec, c->tensor->n_dims, c->tensor->dims, NULL, produce, &m->items[i], err));
+    }
+    return KQ_OK;
+}
+
+static kq_status write_checkpoint(maker *m, const char *out, const kq_resume *resume, kq_error *err) {
+    kq_checkpoint_options o = KQ_OPTIONS_INIT(kq_checkpoint_options);
+    kq_checkpoint_writer *w;
+    o.allocator = &m->allocator;
+    o.max_shard_bytes = m->o.max_shard_bytes;
+    KQ_TRY(kq_checkpoint_writer_open_resumable(&w, out, m->plan->source, &o, resume, err));
+    kq_status status = fill_checkpoint(m, w, err);
+    if (!status) status = kq_checkpoint_writer_finish(w, err);
+    kq_checkpoint_writer_close(w);
+    return status;
+}
+
 /* ---- the whole ------------------------------------------------------------------------------------------------------- */
 
 static void hash_imatrix(XXH3_state_t *h, const kq_imatrix *im) {
@@ -165,7 +186,7 @@ static kq_status make(maker *m, const char *out, kq_error *err) {
         m->items[i] = (item){.m = m, .index = i, .choice = &p->choices[i], .error = -1};
         m->total += p->choices[i].tensor->weights; /* the plan has added them up */
     }
-    return write_gguf(m, out, &resume, err);
+    return (m->o.form == KQ_FORM_GGUF ? write_gguf : write_checkpoint)(m, out, &resume, err);
 }
 
 kq_status kq_quantize_model(const kq_quant_plan *plan, const char *out, const kq_quantize_model_options *options, kq_error *err) {
@@ -173,7 +194,9 @@ kq_status kq_quantize_model(const kq_quant_plan *plan, const char *out, const kq
     maker m = {.plan = plan};
     kq_options_read(&m.o, sizeof m.o, options);
     m.allocator = kq_allocator_of(m.o.allocator);
-    if (m.o.form != KQ_FORM_GGUF) return kq_fail(err, KQ_E_ARGUMENT, "kq_quantize_model: form %d is not known", (int)m.o.form);
+    if (m.o.form != KQ_FORM_GGUF && m.o.form != KQ_FORM_CHECKPOINT) {
+        return kq_fail(err, KQ_E_ARGUMENT, "kq_quantize_model: form %d is not known", (int)m.o.form);
+    }
     if (kq_gguf_is_file(plan->source, out)) {
         return kq_fail_at(err, KQ_E_ARGUMENT, out, KQ_NO_OFFSET, "is the source itself: choose another name for the output");
     }
