@@ -111,6 +111,18 @@ static kq_status put_rope(maker *m) {
 
 /* ---- the families' own --------------------------------------------------------------------------------------------- */
 
+/* Every how manyth layer is a full one, 0: they do not recur. mlx-lm knows no other order. */
+static uint64_t period_of(const json_t *types) {
+    for (uint64_t period = 1, n = json_array_size(types); period <= n; period++) {
+        bool fits = true;
+        for (uint64_t i = 0; i < n && fits; i++) {
+            fits = (strcmp(json_string_value(json_array_get(types, i)), "full_attention") == 0) == ((i + 1) % period == 0);
+        }
+        if (fits) return period;
+    }
+    return 0;
+}
+
 static kq_status put_gemma(maker *m, uint64_t n_layer, uint64_t n_embd, uint64_t n_head, uint64_t head) {
     const kq_gguf_value *pattern = kq_gguf_find(m->g, full_key(m, "attention.sliding_window_pattern"));
     uint64_t period = 6;
@@ -126,7 +138,8 @@ static kq_status put_gemma(maker *m, uint64_t n_layer, uint64_t n_embd, uint64_t
     }
     bool windows = kq_gguf_find(m->g, full_key(m, "attention.sliding_window")) != NULL;
     if (!windows) put(m->out, m, "sliding_window", json_null());
-    if (!pattern || pattern->kind != KQ_GGUF_ARRAY) put(m->out, m, "sliding_window_pattern", json_integer((json_int_t)period));
+    if (pattern && pattern->kind == KQ_GGUF_ARRAY) period = m->failed ? 0 : period_of(types);
+    if (period) put(m->out, m, "sliding_window_pattern", json_integer((json_int_t)period));
     KQ_TRY(put_u64(m, "sliding_window", "attention.sliding_window", false));
     KQ_TRY(put_f32(m, m->out, "final_logit_softcapping", "final_logit_softcapping", false));
     put(m->out, m, "query_pre_attn_scalar", json_integer((json_int_t)(n_layer == 62 ? n_embd / n_head : head)));

@@ -158,6 +158,11 @@ static void families(void **state) {
         make_quantised(names[i]);
         there_and_back(file, i % 2, i == 2 ? 100000 : 0); /* each replaces the one before it */
     }
+    kq_hf_config c; /* Gemma's: what mlx-lm reads instead of layer_types */
+    kq_error e = {0};
+    must(kq_hf_config_open(&c, folder, NULL, &e), &e);
+    assert_int_equal(json_integer_value(json_object_get(c.root, "sliding_window_pattern")), 2);
+    kq_hf_config_close(&c);
 }
 
 static void the_default_model(void **state) {
