@@ -258,7 +258,7 @@ kq_status kq_checkpoint_writer_tensor(kq_checkpoint_writer *w, const char *name,
     if (packed && (n_dims < 2 || !info->decodes || size < 7 || strcmp(path + size - 7, ".weight") != 0)) {
         return kq_fail(err, KQ_E_UNSUPPORTED, "tensor '%s' is %s: only matrices may be quantised in a checkpoint", shown.text, info->name);
     }
-    if (codec == KQ_TQ1_0 || codec == KQ_TQ2_0 || codec == KQ_Q1_0 || codec == KQ_Q2_0) {
+    if (codec == KQ_TQ1_0 || codec == KQ_TQ2_0 || codec == KQ_Q1_0) {
         return kq_fail(err, KQ_E_UNSUPPORTED, "tensor '%s' is %s, which checkpoints of mlx-kquant do not have: only a GGUF can hold it",
                        shown.text, info->name);
     }
