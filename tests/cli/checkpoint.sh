@@ -19,6 +19,7 @@ run quantize "$made" "$work/back.gguf" COPY
 exits 0
 run quantize "$whole" "$work/there.gguf" copy
 exits 0
+head -c 1500 docs/design.md >"$work/prose"
 for other in "$work/there.gguf" "$work/back.gguf" "$whole" "$made"; do
     run tokenize -m "$other" --json -p "Once upon a time"
     exits 0
@@ -31,6 +32,14 @@ for other in "$work/there.gguf" "$work/back.gguf" "$whole" "$made"; do
     exits 0
     cp "$out" "$work/text-$(basename "$other")"
     same "$work/text-there.gguf" "$work/text-$(basename "$other")"
+    run perplexity -m "$other" -f "$work/prose" -c 64
+    exits 0
+    grep '^perplexity' "$out" >"$work/perplexity-$(basename "$other")"
+    same "$work/perplexity-there.gguf" "$work/perplexity-$(basename "$other")"
+    run calibrate -m "$other" -f "$work/prose" -c 64 -o "$work/importances.gguf"
+    exits 0
+    run verify "$other"
+    exits 0 && prints "structure  fine" && prints "forward    finite"
     run inspect "$other" --json
     exits 0 && json architecture qwen3
 done
