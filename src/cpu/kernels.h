@@ -56,6 +56,10 @@ enum { KQ_ROWSM = 8 };
 typedef void kq_rows1_fn(const void *w, size_t row_bytes, size_t n_rows, size_t n_blocks, const kq_act8 *x, float *y);
 typedef void kq_rowsm_fn(const void *w, size_t row_bytes, size_t n_rows, size_t n_blocks, const kq_act8 *const *x, float *const *y, size_t m);
 
+/* rowsf: the same for weights that are floats, of codecs f32, f16 and bf16, and activations that are: y[j][r] = (weight row r) . x[j] over n weights,
+ * 1 <= m <= KQ_ROWSM. Sums may be fused and taken in any order that n alone determines. */
+typedef void kq_rowsf_fn(const void *w, size_t row_bytes, size_t n_rows, size_t n, const float *const *x, float *const *y, size_t m);
+
 /* weave: m <= 8 rows of n blocks of int8 activations beside each other, for batch: 8 * n blocks' bytes, or, of 4 rows and fewer, 4 * n. EXACTLY.
  * With W = 8 or 4 rows, the missing ones zeros, E = 16 / W and c = E * k + e: a block of 256 weights becomes, for its groups g(c) = 0 2 4 6 1 3 5 7
  * and lanes of 32 bits E * row + e, where e counts from 0 to E - 1 and k to W / 2 - 1:
@@ -104,8 +108,8 @@ typedef void kq_gelu_fn(const float *a, const float *b, size_t n, float *y);
 
 /* Every operation once: its function type is kq_<op>_fn. */
 #define KQ_KERNEL_OPS(OP) \
-    OP(decode) OP(exact) OP(act8) OP(rows1) OP(rowsm) OP(weave) OP(batch) OP(pack) OP(narrow) OP(tile) OP(unpack) OP(score) OP(soften) OP(blend) OP(silu) \
-    OP(gelu)
+    OP(decode) OP(exact) OP(act8) OP(rows1) OP(rowsm) OP(rowsf) OP(weave) OP(batch) OP(pack) OP(narrow) OP(tile) OP(unpack) OP(score) OP(soften) OP(blend) \
+    OP(silu) OP(gelu)
 
 /* The kernels that are chosen for a set of features, by codec number: table->rows1[KQ_Q4_K]. A plain value: hold as many as you
  * like. NULL: no such kernel; decode has one for every codec that decodes, score and blend for KQ_F32 and KQ_F16, and those of

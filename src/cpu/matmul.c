@@ -18,7 +18,7 @@ _Static_assert(TILES_FROM - 1 <= KQ_BATCH && (TILES_FROM - 1) % 8 == 0, "what is
 
 /* ---- one tile ------------------------------------------------------------------------------------------------------ */
 
-/* A matrix and the kernels for it. Fast products take activations as kq_act8, exact ones as floats. */
+/* A matrix and the kernels for it. Fast products take activations as kq_act8, or as floats where weights are floats; exact ones as floats. */
 typedef struct matrix {
     const uint8_t *w;
     uint64_t n_rows, n_cols, row_bytes;
@@ -27,11 +27,12 @@ typedef struct matrix {
     bool as_floats; /* rows lie in memory as aligned floats: nothing to decode */
     kq_decode_fn *decode;
     kq_exact_fn *exact;
-    kq_act8_fn *act8;   /* fast: all three; exact: none */
+    kq_act8_fn *act8;   /* fast: all three, or rowsf; exact: none */
     kq_rows1_fn *rows1;
     kq_rowsm_fn *rowsm;
     kq_batch_fn *batch; /* fast: may be none */
     kq_weave_fn *weave;
+    kq_rowsf_fn *rowsf;
     const float *bias;
 } matrix;
 
@@ -53,6 +54,7 @@ static void matrix_init(matrix *a, const kq_cpu_table *table, uint32_t codec, co
         a->batch = table->batch[codec];
         a->weave = table->weave[KQ_F32];
     }
+    if (!exact) a->rowsf = table->rowsf[codec];
     uint64_t bytes = KQ_MIN(KQ_MAX(n_rows * row_bytes / TILES, TILE_LEAST / m), TILE_MOST);
     a->tile_rows = (bytes / KQ_MAX(row_bytes, 1) + KQ_EXACT_ROWS) / KQ_EXACT_ROWS * KQ_EXACT_ROWS;
     a->n_tiles = n_rows / a->tile_rows + (n_rows % a->tile_rows != 0);
@@ -87,7 +89,7 @@ static void exact_rows(const matrix *a, size_t first, size_t n, const float *con
 
 static bool is_woven(const matrix *a, uint64_t m) { return a->batch && m >= BATCH_FROM && m < TILES_FROM; }
 
-/* One tile of rows times m <= GROUP activation rows: x are kq_act8 rows in the fast mode and floats in the exact one. Woven ones
+/* One tile of rows times m <= GROUP activation rows: x are kq_act8 rows where there is act8, and floats otherwise. Woven ones
  * are at `woven`. */
 static void tile(const matrix *a, size_t index, const void *const *x, const uint8_t *woven, float *const *y, size_t m) {
     size_t first = index * a->tile_rows, n = KQ_MIN(a->tile_rows, a->n_rows - first), n_blocks = a->n_cols / a->block_weights;
@@ -110,6 +112,17 @@ static void tile(const matrix *a, size_t index, const void *const *x, const uint
             } else {
                 a->rowsm(w, a->row_bytes, n, n_blocks, acts, out, count);
             }
+        }
+    } else if (a->rowsf) {
+        const float *rows[KQ_ROWSM];
+        float *out[KQ_ROWSM];
+        for (size_t at = 0, count; at < m; at += count) {
+            count = KQ_MIN(m - at, KQ_ROWSM);
+            for (size_t j = 0; j < count; j++) {
+                rows[j] = x[at + j];
+                out[j] = y[at + j] + first;
+            }
+            a->rowsf(a->w + first * a->row_bytes, a->row_bytes, n, a->n_cols, rows, out, count);
         }
     } else {
         const float *rows[GROUP];

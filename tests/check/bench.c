@@ -95,6 +95,7 @@ static void pass(const kq_kernel *k, const kq_codec_info *c, const uint8_t *p, s
     case KQ_KERNEL_rows1: ((kq_rows1_fn *)k->fn)(p, row_bytes, rows, n_blocks, x[0], y[0]); break;
     case KQ_KERNEL_rowsm: ((kq_rowsm_fn *)k->fn)(p, row_bytes, rows, n_blocks, x, y, m); break;
     case KQ_KERNEL_batch: ((kq_batch_fn *)k->fn)(p, row_bytes, rows, n_blocks, woven, y, m); break;
+    case KQ_KERNEL_rowsf: ((kq_rowsf_fn *)k->fn)(p, row_bytes, rows, COLS, xf, y, m); break;
     case KQ_KERNEL_score: /* cache rows of 128, in chunks of 256 positions as attention has them */
     case KQ_KERNEL_blend:
         for (size_t head = 128 * c->block_bytes, at = 0; at + 256 * head <= rows * row_bytes; at += 256 * head) {
@@ -167,7 +168,7 @@ void bench_kernel(const kq_kernel *k) {
     if (k->op == KQ_KERNEL_tile) bench_tile(k);
     if (k->op == KQ_KERNEL_weave || k->op == KQ_KERNEL_pack || k->op == KQ_KERNEL_narrow || k->op == KQ_KERNEL_unpack || k->op == KQ_KERNEL_tile) return;
     fill(c, memory_bytes);
-    if (k->op == KQ_KERNEL_rowsm || k->op == KQ_KERNEL_exact || k->op == KQ_KERNEL_score || k->op == KQ_KERNEL_blend) {
+    if (k->op == KQ_KERNEL_rowsm || k->op == KQ_KERNEL_rowsf || k->op == KQ_KERNEL_exact || k->op == KQ_KERNEL_score || k->op == KQ_KERNEL_blend) {
         for (size_t m = k->op == KQ_KERNEL_rowsm ? 2 : 1; m <= KQ_ROWSM; m *= 2) bench_m(k, c, m);
     } else if (k->op == KQ_KERNEL_batch) {
         for (size_t m = 4; m <= KQ_BATCH / 2; m *= 2) bench_m(k, c, m);

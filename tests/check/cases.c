@@ -430,6 +430,67 @@ static void check_rows(const kq_kernel *k) {
     accuracy_case(k, c, FLOATS_OUTLIERS, 0.015);
 }
 
+/* ---- rowsf ----------------------------------------------------------------------------------------------------------- */
+
+/* A kernel adds in eight lanes or more, so a term is rounded at most once and passes through at most n / 8 additions, and the lanes' tree. */
+static void floats_case(const kq_kernel *k, const kq_codec_info *c, size_t n, size_t n_rows, size_t m, size_t gap, floats_kind kind, place where) {
+    case_name("%s: %zu rows of %zu, gap %zu, m %zu, %s, at %s", k->name, n_rows, n, gap, m, floats_names[kind], place_names[where]);
+    size_t row_bytes = n * c->block_bytes, pitch = row_bytes + gap;
+    uint8_t *w = buffer_place(&weights, n_rows ? pitch * n_rows - gap : 0, where, 1);
+    float *x = buffer_place(&inputs, m * n * sizeof(float), where, sizeof(float));
+    float *out = buffer_place(&outputs, m * n_rows * sizeof(float), where, sizeof(float));
+    for (size_t r = 0; r < n_rows; r++) {
+        make_floats(kind, scratch, n);
+        for (size_t i = 0; i < n; i++) {
+            if (c->codec == KQ_F32) memcpy(w + r * pitch + 4 * i, scratch + i, 4);
+            uint16_t h = c->codec == KQ_F16 ? kq_f32_to_f16(scratch[i]) : kq_f32_to_bf16(scratch[i]);
+            if (c->codec != KQ_F32) memcpy(w + r * pitch + 2 * i, &h, 2);
+        }
+    }
+    make_floats(kind, x, m * n);
+    const float *xs[KQ_ROWSM];
+    float *ys[KQ_ROWSM];
+    for (size_t j = 0; j < m; j++) {
+        xs[j] = x + (m - 1 - j) * n; /* in any order */
+        ys[j] = out + j * n_rows;
+    }
+    buffer_protect(&weights);
+    buffer_protect(&inputs);
+    kq_rowsf_fn *fn = (kq_rowsf_fn *)k->fn;
+    fn(w, pitch, n_rows, n, xs, ys, m);
+    for (size_t r = 0; r < n_rows; r++) {
+        kq_codec_decoder(c->codec)(w + r * pitch, n, scratch);
+        for (size_t j = 0; j < m; j++) {
+            double sum = 0, terms = 0;
+            for (size_t i = 0; i < n; i++) {
+                double term = (double)scratch[i] * (double)xs[j][i];
+                sum += term;
+                terms += fabs(term);
+            }
+            double bound = 0x1p-24 * ((double)n / 8 + 8) * terms + (double)n * 0x1p-149, error = fabs((double)ys[j][r] - sum);
+            if (terms != terms && ys[j][r] == ys[j][r]) case_failed("row %zu of activation %zu is %g, must be NaN", r, j, (double)ys[j][r]);
+            if (terms < 3e38 && !(error <= bound)) case_failed("row %zu of activation %zu is %.9g, must be %.9g +- %.3g", r, j, (double)ys[j][r], sum, bound);
+            if (terms < 3e38 && bound > 0) case_error(error / bound);
+            float alone, *y = &alone;
+            fn(w + r * pitch, pitch, 1, n, &xs[j], &y, 1);
+            if (!same(alone, ys[j][r])) case_failed("row %zu of activation %zu is %a, and %a alone", r, j, (double)ys[j][r], (double)alone);
+        }
+    }
+    finish_case();
+}
+
+static void check_floats(const kq_kernel *k) {
+    const kq_codec_info *c = kq_codec_describe(k->codec);
+    static const size_t sizes[] = {1, 2, 7, 8, 15, 16, 17, 63, 64, 65, 100, 127, 128, 129, 200, 256, 1000, 4096, 8191};
+    for (size_t s = 0; s < KQ_COUNT(sizes); s++) {
+        for (size_t m = 1; m <= KQ_ROWSM; m++) {
+            for (int i = 0; i < 4; i++)
+                floats_case(k, c, sizes[s], 1 + random_below(6), m, random_below(4) ? 0 : random_below(40), (floats_kind)random_below(N_FLOATS), (place)random_below(N_PLACES));
+        }
+    }
+    floats_case(k, c, 33, 0, KQ_ROWSM, 0, FLOATS_GAUSSIAN, AT_END);
+}
+
 void check_kernel(const kq_kernel *k) {
     open_buffers();
     switch (k->op) {
@@ -440,6 +501,7 @@ void check_kernel(const kq_kernel *k) {
     case KQ_KERNEL_rowsm:
     case KQ_KERNEL_batch: check_rows(k); break;
     case KQ_KERNEL_weave: check_weave(k); break;
+    case KQ_KERNEL_rowsf: check_floats(k); break;
     case KQ_KERNEL_pack:
     case KQ_KERNEL_narrow:
     case KQ_KERNEL_tile:

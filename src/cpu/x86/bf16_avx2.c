@@ -12,3 +12,10 @@ void kq_decode_bf16_avx2(const void *src, size_t n_blocks, float *dst) {
     for (; i + 8 <= n_blocks; i += 8) _mm256_storeu_ps(dst + i, widen(_mm_loadu_si128((const __m128i *)(const void *)(at + 2 * i))));
     for (; i < n_blocks; i++) dst[i] = kq_bf16_to_f32(kq_load_u16(at + 2 * i));
 }
+
+/* ---- rowsf ----------------------------------------------------------------------------------------------------------- */
+
+#define ROWSF kq_rowsf_bf16_avx2
+#define WEIGHT_BYTES 2
+#define WIDEN(p) widen(_mm_loadu_si128((const __m128i *)(const void *)(p)))
+#include "cpu/x86/rowsf_tmpl.h"

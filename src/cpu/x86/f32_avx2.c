@@ -91,3 +91,10 @@ void kq_act8_f32_avx2(const float *x, size_t n, kq_act8 *out) {
     memcpy(rest, x, n * sizeof *x);
     convert_block(rest, out);
 }
+
+/* ---- rowsf ----------------------------------------------------------------------------------------------------------- */
+
+#define ROWSF kq_rowsf_f32_avx2
+#define WEIGHT_BYTES 4
+#define WIDEN(p) _mm256_loadu_ps((const float *)(const void *)(p))
+#include "cpu/x86/rowsf_tmpl.h"

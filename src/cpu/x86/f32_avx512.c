@@ -90,3 +90,10 @@ void kq_act8_f32_avx512(const float *x, size_t n, kq_act8 *out) {
     memcpy(rest, x, n * sizeof *x);
     convert_block(rest, out);
 }
+
+/* ---- rowsf ----------------------------------------------------------------------------------------------------------- */
+
+#define ROWSF kq_rowsf_f32_avx512
+#define WEIGHT_BYTES 4
+#define WIDEN(p) _mm512_loadu_ps(p)
+#include "cpu/x86/rowsf_tmpl.h"

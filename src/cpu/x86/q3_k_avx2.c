@@ -20,8 +20,7 @@ INLINE void unit_open(const BLOCK *b, unit *u) {
 
 INLINE __m256i unit_codes(const BLOCK *b, unit *u, int g) {
     (void)u;
-    __m256i hmask = load32(b->hmask), third = g < 2 ? _mm256_slli_epi16(hmask, 2 - g) : _mm256_srli_epi16(hmask, g - 2);
-    return _mm256_or_si256(two_bits(b->qs, g), _mm256_and_si256(third, _mm256_set1_epi8(4)));
+    return _mm256_or_si256(two_bits(b->qs, g), one_bit(load32(b->hmask), g, 2));
 }
 
 #include "cpu/x86/unit_avx2_tmpl.h"

@@ -1,10 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* q4_k for AVX2. */
+#include "cpu/x86/unit_avx2.h"
+
+#define KERNEL(op) kq_##op##_q4_k_avx2
 #define BLOCK kq_block_q4_k
-#define HAS_QH 0
-#include "cpu/x86/k45_avx2_tmpl.h"
+#define UNIT_BLOCKS 1
+#define SCALING BY_32
+#define OFFSET 1
+#define MINIMA 1
 
-#define ROWS_OF(op) kq_##op##_q4_k_avx2
-#include "cpu/x86/rowsm_tmpl.h"
+INLINE void unit_open(const BLOCK *b, unit *u) { open_k4(u, b->scales, b->d, b->dmin); }
 
-void kq_decode_q4_k_avx2(const void *src, size_t n_blocks, float *dst) { decode(src, n_blocks, dst); }
+INLINE __m256i unit_codes(const BLOCK *b, unit *u, int g) {
+    (void)u;
+    return half_bytes(b->qs, g);
+}
+
+#include "cpu/x86/unit_avx2_tmpl.h"

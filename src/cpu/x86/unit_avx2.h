@@ -39,6 +39,25 @@ INLINE __m256i split_nibbles(const void *qs) {
     return _mm256_and_si256(_mm256_srlv_epi64(twice(qs), shift), _mm256_set1_epi8(15));
 }
 
+/* q4_k and q5_k: of 12 bytes eight scales and eight minima of 6 bits each. */
+INLINE __m256 bytes_as_floats(uint64_t bytes) { return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)bytes))); }
+INLINE void open_k4(unit *u, const uint8_t scales[12], uint16_t d, uint16_t dmin) {
+    uint32_t a = kq_load_u32(scales), m = kq_load_u32(scales + 4), h = kq_load_u32(scales + 8);
+    uint64_t sc = (uint64_t)(a & 0x3f3f3f3fu) | (uint64_t)((h & 0x0f0f0f0fu) | (a >> 2 & 0x30303030u)) << 32;
+    uint64_t mn = (uint64_t)(m & 0x3f3f3f3fu) | (uint64_t)((h >> 4 & 0x0f0f0f0fu) | (m >> 2 & 0x30303030u)) << 32;
+    u->scales[0] = _mm256_mul_ps(bytes_as_floats(sc), one_half(d));
+    u->minima[0] = _mm256_mul_ps(bytes_as_floats(mn), one_half(dmin));
+}
+/* Byte l of 32 holds the codes of weights 64p + l and 64p + 32 + l. */
+INLINE __m256i half_bytes(const uint8_t *qs, int g) {
+    return _mm256_and_si256(_mm256_srli_epi16(load32(qs + 32 * (g / 2)), 4 * (g % 2)), _mm256_set1_epi8(15));
+}
+/* Bit `from` of each byte as bit `to`. */
+INLINE __m256i one_bit(__m256i bytes, int from, int to) {
+    __m256i moved = from < to ? _mm256_slli_epi16(bytes, to - from) : _mm256_srli_epi16(bytes, from - to);
+    return _mm256_and_si256(moved, _mm256_set1_epi8((char)(1 << to)));
+}
+
 /* Sixteen levels, each so much more, in both halves, for vpshufb. */
 INLINE __m256i levels_from_zero(const int8_t *levels, int offset) { return _mm256_add_epi8(twice(levels), _mm256_set1_epi8((char)offset)); }
 

@@ -51,23 +51,31 @@ INLINE __m256i step_pair(const unit *u, int g) {
     return _mm256_shuffle_epi8(half, _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1));
 }
 
-INLINE void add_unit(const BLOCK *b, const kq_act8 *const *x, size_t i, __m256 *even, __m256 *odd, __m256 *off, const size_t M) {
+/* What the offsets or minima of a unit take off. */
+INLINE __m256 offset_part(const unit *u, const kq_act8 *a) {
+    __m256 part;
+    if (SCALING == BY_32) {
+        part = _mm256_mul_ps(MINIMA ? u->minima[0] : u->scales[0], _mm256_load_ps(a->sum));
+    } else {
+        part = _mm256_mul_ps(MINIMA ? u->minima[0] : scales_of_16(u, 0), _mm256_load_ps(a->sum16));
+        part = _mm256_fmadd_ps(MINIMA ? u->minima[1] : scales_of_16(u, 1), _mm256_load_ps(a->sum16 + 8), part);
+    }
+    return OFFSET == -1 ? part : _mm256_mul_ps(part, _mm256_set1_ps(-(OFFSET)));
+}
+
+INLINE void add_unit(const BLOCK *b, const kq_act8 *const *x, size_t i, __m256 *sum, const size_t M) {
     _Alignas(32) float t[4][8];
+    __m256 part[4];
     unit u;
     unit_open(b, &u);
     for (size_t j = 0; j < M; j++) {
-        const kq_act8 *a = x[j] + i;
-        __m256 scale = _mm256_load_ps(a->scale);
+        __m256 scale = _mm256_load_ps(x[j][i].scale);
         if (SCALING == BY_32) scale = _mm256_mul_ps(u.scales[0], scale);
         if (SCALING == STEPS_16) scale = _mm256_mul_ps(u.d, scale);
         _mm256_store_ps(t[j], scale);
-        if (SCALING == BY_32) {
-            if (OFFSET) off[j] = _mm256_fmadd_ps(MINIMA ? u.minima[0] : u.scales[0], _mm256_load_ps(a->sum), off[j]);
-        } else if (OFFSET) {
-            off[j] = _mm256_fmadd_ps(MINIMA ? u.minima[0] : scales_of_16(&u, 0), _mm256_load_ps(a->sum16), off[j]);
-            off[j] = _mm256_fmadd_ps(MINIMA ? u.minima[1] : scales_of_16(&u, 1), _mm256_load_ps(a->sum16 + 8), off[j]);
-        }
+        if (OFFSET != 0) part[j] = offset_part(&u, x[j] + i);
     }
+#pragma GCC unroll 8
     for (int g = 0; g < 8; g++) {
         __m256i codes = unit_codes(b, &u, g), magnitudes = HAS_SIGN ? _mm256_sign_epi8(codes, codes) : codes;
         __m256i steps = SCALING == STEPS_16 ? step_pair(&u, g) : _mm256_set1_epi16(1);
@@ -76,34 +84,33 @@ INLINE void add_unit(const BLOCK *b, const kq_act8 *const *x, size_t i, __m256 *
             __m256i pairs = _mm256_maddubs_epi16(magnitudes, HAS_SIGN ? _mm256_sign_epi8(q, codes) : q);
             __m256 products = _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, steps)), scale = _mm256_broadcast_ss(&t[j][g]);
             if (SCALING == BY_16) scale = _mm256_mul_ps(scale, scale_pair(&u, g));
-            __m256 *sum = g & 1 ? &odd[j] : &even[j];
-            *sum = _mm256_fmadd_ps(products, scale, *sum);
+            part[j] = g > 0 || OFFSET != 0 ? _mm256_fmadd_ps(products, scale, part[j]) : _mm256_mul_ps(products, scale);
         }
     }
+    for (size_t j = 0; j < M; j++) sum[j] = _mm256_add_ps(sum[j], part[j]);
+}
+
+/* The last blocks of a row, with zeros behind them. Out of line, for any M: the loops of rows_m would each have it once more. */
+static __attribute__((noinline)) void add_rest(const BLOCK *b, size_t left, const kq_act8 *const *x, size_t i, __m256 *sum, size_t m) {
+    BLOCK rest[UNIT_BLOCKS];
+    memset(rest, 0, sizeof rest);
+    memcpy(rest, b, left * sizeof *b);
+    add_unit(rest, x, i, sum, m);
 }
 
 INLINE void rows_m(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t n_blocks, const kq_act8 *const *x, float *const *y, const size_t M) {
     size_t whole = n_blocks / UNIT_BLOCKS, left = n_blocks % UNIT_BLOCKS;
     for (size_t r = 0; r < n_rows; r++, w += row_bytes) {
         const BLOCK *b = (const BLOCK *)(const void *)w;
-        __m256 even[4], odd[4], off[4];
-        for (size_t j = 0; j < M; j++) even[j] = odd[j] = off[j] = _mm256_setzero_ps();
-        for (size_t i = 0; i < whole + (left > 0); i++) {
-            BLOCK rest[UNIT_BLOCKS];
-            const BLOCK *at = b + UNIT_BLOCKS * i;
-            if (i < whole) {
-                prefetch_weights(at, UNIT_BLOCKS * sizeof *at);
-            } else {
-                memset(rest, 0, sizeof rest);
-                memcpy(rest, at, left * sizeof *at);
-                at = rest;
-            }
-            add_unit(at, x, i, even, odd, off, M);
+        __m256 sum[4], all[4];
+        for (size_t j = 0; j < M; j++) sum[j] = _mm256_setzero_ps();
+        for (size_t i = 0; i < whole; i++) {
+            prefetch_weights(b + UNIT_BLOCKS * i, UNIT_BLOCKS * sizeof *b);
+            add_unit(b + UNIT_BLOCKS * i, x, i, sum, M);
         }
-        for (size_t j = 0; j < M; j++) {
-            __m256 sum = _mm256_add_ps(even[j], odd[j]);
-            y[j][r] = sum8(OFFSET ? _mm256_fnmadd_ps(_mm256_set1_ps(OFFSET), off[j], sum) : sum);
-        }
+        for (size_t j = 0; j < M; j++) all[j] = sum[j]; /* a copy, so that sum stays in registers */
+        if (left) add_rest(b + UNIT_BLOCKS * whole, left, x, whole, all, M);
+        for (size_t j = 0; j < M; j++) y[j][r] = sum8(all[j]);
     }
 }
 
@@ -118,6 +125,7 @@ INLINE void decode_unit(const BLOCK *b, float *dst) {
         _mm256_store_ps(scales + 8 * half, SCALING == BY_32 ? u.scales[0] : scales_of_16(&u, half));
         if (MINIMA) _mm256_store_ps(minima + 8 * half, u.minima[half]);
     }
+#pragma GCC unroll 8
     for (int g = 0; g < 8; g++) {
         __m256i codes = unit_codes(b, &u, g), values = MINIMA || HAS_SIGN ? codes : _mm256_sub_epi8(codes, _mm256_set1_epi8((char)(OFFSET)));
         for (int k = 0; k < 4; k++) {
