@@ -122,7 +122,7 @@ static void tile(const matrix *a, size_t index, const void *const *x, const uint
                 rows[j] = x[at + j];
                 out[j] = y[at + j] + first;
             }
-            a->rowsf(a->w + first * a->row_bytes, a->row_bytes, n, a->n_cols, rows, out, count);
+            a->rowsf(w, a->row_bytes, n, a->n_cols, rows, out, count);
         }
     } else {
         const float *rows[GROUP];
