@@ -16,9 +16,13 @@ INLINE __m256i words_of_8(const uint64_t *t, const uint16_t *i) {
     return _mm256_setr_epi64x((long long)t[i[0]], (long long)t[i[1]], (long long)t[i[2]], (long long)t[i[3]]);
 }
 
+/* What was stored as a vector and will be read piece by piece: through memory. GCC 12 would take it from the register, two instructions a piece. */
+#define THROUGH_MEMORY(array) __asm__("" : "+m"(array))
+
 /* Sixteen indices: bytes, and what is above them. */
 INLINE void put_index(unit *u, int k, const uint8_t *bytes, __m256i high) {
     _mm256_storeu_si256((__m256i *)(void *)(u->index + 16 * k), _mm256_or_si256(_mm256_cvtepu8_epi16(load16(bytes)), high));
+    THROUGH_MEMORY(u->index);
 }
 /* Each of four bytes, and of four 16-bit words, as four words. */
 INLINE __m256i four_times(uint32_t bytes) {
@@ -42,6 +46,7 @@ INLINE void put_signs(unit *u, __m256i seven) {
     const __m256i odd = _mm256_setr_epi64x((long long)0x8000008000808000ull, 0x0080800080000080ll, (long long)0x8000008000808000ull, 0x0080800080000080ll);
     __m256i fold = _mm256_and_si256(_mm256_xor_si256(seven, _mm256_srli_epi16(seven, 4)), _mm256_set1_epi8(15));
     _mm256_storeu_si256((__m256i *)(void *)u->parity, _mm256_or_si256(seven, _mm256_shuffle_epi8(odd, fold)));
+    THROUGH_MEMORY(u->parity);
 }
 /* Eight words of four times seven signs and, in the top 4 bits, s: scales d (0.5 + s), exact in any order. */
 INLINE void open_words(unit *u, __m256i words, float d) {
