@@ -157,11 +157,27 @@ void KERNEL(rows1)(const void *w, size_t row_bytes, size_t n_rows, size_t n_bloc
 
 /* ---- batch --------------------------------------------------------------------------------------------------------- */
 
-/* Sixteen weight rows, 1024 weights at a time, are taken apart into panels of four, which stay in L1 together with so much of 8 activation
- * rows; so activations come from L2 once for sixteen rows. Of 256 codes, dword s of the groups 0 2 4 6 (and 1 3 5 7) lies at
- * 64 * (s % 4) + 32 * odd + 16 * (s / 4): 16 bytes that are one weight dword for each lane of 4 activation rows, or twice 8 for 8 rows.
- * Scales and what is to be added come in the same order of groups. */
-enum { PANEL_ROWS = 4, PANELS = 4, PANEL_UNITS = 4, HALVES = GROUP == 32 ? 1 : 2 };
+/* Four weight rows, 1024 weights at a time, are taken apart into a panel, which stays in L1. Of 256 codes, dword s of the groups 0 2 4 6 (and
+ * 1 3 5 7) lies at CODES_AT: 16 bytes that are one weight dword for each lane of 4 activation rows, or twice 8 for 8 rows. A codec whose bytes
+ * can be put so sooner than codes defines TURNED, and unit_turned() makes four registers of them; from codes in their order it takes eight
+ * instructions, which give another order of dwords. Scales and what is to be added come in the same order of groups. */
+#ifdef TURNED
+#define CODES_AT(odd, s) (128 * (odd) + 16 * (s))
+#else
+#define CODES_AT(odd, s) (64 * ((s) % 4) + 32 * (odd) + 16 * ((s) / 4))
+INLINE void unit_turned(const BLOCK *b, const lanes *l, __m512i turned[4]) {
+    __m512i c[4];
+    unit_codes(b, l, c);
+    __m512i a0 = _mm512_unpacklo_epi32(c[0], c[1]), a1 = _mm512_unpackhi_epi32(c[0], c[1]);
+    __m512i b0 = _mm512_unpacklo_epi32(c[2], c[3]), b1 = _mm512_unpackhi_epi32(c[2], c[3]);
+    turned[0] = _mm512_unpacklo_epi64(a0, b0);
+    turned[1] = _mm512_unpackhi_epi64(a0, b0);
+    turned[2] = _mm512_unpacklo_epi64(a1, b1);
+    turned[3] = _mm512_unpackhi_epi64(a1, b1);
+}
+#endif
+
+enum { PANEL_ROWS = 4, PANEL_UNITS = 4, HALVES = GROUP == 32 ? 1 : 2 };
 typedef struct panel {
     _Alignas(64) uint8_t codes[PANEL_UNITS][PANEL_ROWS][256];
     float scales[PANEL_UNITS][PANEL_ROWS][2][8 * HALVES]; /* scales, then what is to be added; each half of groups of 16 by itself */
@@ -170,13 +186,8 @@ typedef struct panel {
 INLINE void turn_unit(const BLOCK *b, const lanes *l, uint8_t *codes, float *scales) {
     __m512i c[4];
     __m512 s, m;
-    unit_codes(b, l, c);
-    __m512i a0 = _mm512_unpacklo_epi32(c[0], c[1]), a1 = _mm512_unpackhi_epi32(c[0], c[1]);
-    __m512i b0 = _mm512_unpacklo_epi32(c[2], c[3]), b1 = _mm512_unpackhi_epi32(c[2], c[3]);
-    _mm512_store_si512(codes, _mm512_unpacklo_epi64(a0, b0));
-    _mm512_store_si512(codes + 64, _mm512_unpackhi_epi64(a0, b0));
-    _mm512_store_si512(codes + 128, _mm512_unpacklo_epi64(a1, b1));
-    _mm512_store_si512(codes + 192, _mm512_unpackhi_epi64(a1, b1));
+    unit_turned(b, l, c);
+    for (int i = 0; i < 4; i++) _mm512_store_si512(codes + 64 * i, c[i]);
     unit_scales(b, l, &s, &m);
 #if GROUP == 32
     const __m512i order = _mm512_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
@@ -208,8 +219,8 @@ INLINE __m512i spread(const void *p, const size_t width) {
     return width == 8 ? _mm512_set1_epi64((long long)kq_load_u64(p)) : _mm512_broadcast_i32x4(load16(p));
 }
 
-/* The sums of a panel's rows and up to 8 activation rows: for each lane of rows1, which are eight groups of two kinds: the units of two, or the halves of
- * groups. They do not fit the registers together, so one kind goes after the other. */
+/* The sums of a panel's rows and up to 8 activation rows, for each lane of rows1: eight groups of two kinds, the units of two or the halves of groups.
+ * They do not fit the registers together, so one kind goes after the other. */
 typedef float sums_state[2][PANEL_ROWS][4][16];
 
 /* A panel of n units times `width` woven activation rows. Each lane is one of 2 (4) groups of one of 8 (4) rows; 4 (2) registers are the groups of a
@@ -222,7 +233,7 @@ INLINE void mill(const panel *p, size_t n, const uint8_t *x, sums_state state, c
         for (size_t r = 0; r < PANEL_ROWS; r++)
             for (size_t k = 0; k < fours; k++) sums[r][k] = _mm512_load_ps(state[c][r][k]);
         for (size_t i = GROUP == 32 ? c : 0; i < n; i += UNITS) {
-            const uint8_t *at = x + i * unit_bytes, *codes = p->codes[i][0] + (GROUP == 32 ? 0 : 16 * c);
+            const uint8_t *at = x + i * unit_bytes, *codes = p->codes[i][0] + (GROUP == 32 ? 0 : CODES_AT(0, 4 * c));
             const float *scales = p->scales[i][0][0] + (GROUP == 32 ? 0 : 8 * c);
             const uint8_t *q = at + (GROUP == 32 ? 0 : 256 * c), *x_scales = at + width * 256;
             const uint8_t *x_sums = x_scales + (GROUP == 32 ? fours : fours * (2 + c)) * 64;
@@ -235,7 +246,7 @@ INLINE void mill(const panel *p, size_t n, const uint8_t *x, sums_state state, c
 #pragma GCC unroll 8
                 for (size_t s = 0; s < steps; s++) {
                     __m512i v = _mm512_load_si512(q + (k * 8 + s) * 64);
-                    size_t from = 64 * (s % 4) + 16 * (s / 4) + (width == 8 ? 32 * (k / 2) + 8 * (k % 2) : 32 * k);
+                    size_t from = width == 8 ? CODES_AT(k / 2, s) + 8 * (k % 2) : CODES_AT(k, s);
 #pragma GCC unroll 4
                     for (size_t r = 0; r < PANEL_ROWS; r++) t[r] = _mm512_dpbusd_epi32(t[r], spread(codes + 256 * r + from, width), v);
                 }
@@ -275,38 +286,32 @@ INLINE void finish(sums_state state, size_t n_rows, float *const *y, size_t m, s
 }
 
 void KERNEL(batch)(const void *w, size_t row_bytes, size_t n_rows, size_t n_blocks, const uint8_t *x, float *const *y, size_t m) {
-    enum { SETS = KQ_BATCH / 8, ROWS = PANELS * PANEL_ROWS };
+    enum { SETS = KQ_BATCH / 8, UNIT_BYTES = UNIT_BLOCKS * sizeof(BLOCK), LINES = PANEL_ROWS * UNIT_BYTES / 64 + 1 };
     const lanes l = make_lanes();
-    panel p[PANELS];
-    _Alignas(64) sums_state state[SETS][PANELS];
+    panel p;
+    _Alignas(64) sums_state state[SETS];
     size_t units = (n_blocks + UNIT_BLOCKS - 1) / UNIT_BLOCKS, sets = (m + 7) / 8;
-    for (size_t first = 0; first < n_rows; first += ROWS) {
-        size_t n = KQ_MIN(n_rows - first, ROWS), panels = (n + PANEL_ROWS - 1) / PANEL_ROWS;
-        const uint8_t *rows = (const uint8_t *)w + first * row_bytes, *ahead = rows + ROWS * row_bytes;
-        for (size_t set = 0; set < sets; set++) memset(state[set], 0, panels * sizeof state[0][0]);
+    for (size_t first = 0; first < n_rows; first += PANEL_ROWS) {
+        size_t n = KQ_MIN(n_rows - first, PANEL_ROWS);
+        const uint8_t *rows = (const uint8_t *)w + first * row_bytes;
+        memset(state, 0, sets * sizeof state[0]);
         for (size_t from = 0, count; from < units; from += count) {
             count = KQ_MIN(units - from, PANEL_UNITS);
-            for (size_t r = 0; r < panels * PANEL_ROWS; r++) { /* the last row stands in for those behind it */
-                const BLOCK *row = (const BLOCK *)(const void *)(rows + KQ_MIN(r, n - 1) * row_bytes);
-                turn_row(row, n_blocks, from, count, &l, &p[r / PANEL_ROWS], r % PANEL_ROWS);
+            for (size_t r = 0; r < PANEL_ROWS; r++) { /* the last row stands in for those behind it */
+                turn_row((const BLOCK *)(const void *)(rows + KQ_MIN(r, n - 1) * row_bytes), n_blocks, from, count, &l, &p, r);
             }
+            /* while a panel is multiplied, a part of the next four rows comes */
+            const uint8_t *ahead = rows + PANEL_ROWS * (row_bytes + from * UNIT_BYTES);
             for (size_t set = 0; set < sets; set++) {
-                size_t width = m - 8 * set > 4 ? 8 : 4, lines = set ? 0 : (PANEL_ROWS * UNIT_BLOCKS * sizeof(BLOCK) / 64 + width / 2) / (width / 2);
-                const uint8_t *at = x + (8 * set * units + from * width) * sizeof(kq_act8);
-                for (size_t k = 0; k < panels; k++) {
-                    if (width == 8) mill8(&p[k], count, at, state[set][k], ahead, lines);
-                    else mill4(&p[k], count, at, state[set][k], ahead, lines);
-                    ahead += count * lines * (width / 2) * 64; /* while panels are multiplied, the next ones' bytes come */
-                }
+                const size_t eights = (LINES + 3) / 4, fours = (LINES + 1) / 2;
+                const uint8_t *at = x + 8 * set * units * sizeof(kq_act8);
+                if (m - 8 * set > 4) mill8(&p, count, at + 8 * from * sizeof(kq_act8), state[set], ahead, set ? 0 : eights);
+                else mill4(&p, count, at + 4 * from * sizeof(kq_act8), state[set], ahead, set ? 0 : fours);
             }
         }
         for (size_t set = 0; set < sets; set++) {
-            size_t here = KQ_MIN(m - 8 * set, 8);
-            for (size_t k = 0; k < panels; k++) {
-                size_t row = first + k * PANEL_ROWS, count = KQ_MIN(n_rows - row, PANEL_ROWS);
-                if (here > 4) finish(state[set][k], count, y + 8 * set, here, row, 8);
-                else finish(state[set][k], count, y + 8 * set, here, row, 4);
-            }
+            if (m - 8 * set > 4) finish(state[set], n, y + 8 * set, KQ_MIN(m - 8 * set, 8), first, 8);
+            else finish(state[set], n, y + 8 * set, m - 8 * set, first, 4);
         }
     }
 }

@@ -37,4 +37,10 @@ INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *
     *scales = *minima = _mm512_mul_ps(s, _mm512_broadcastss_ps(_mm_cvtph_ps(head)));
 }
 
+#define TURNED
+INLINE void unit_turned(const BLOCK *b, const lanes *l, __m512i turned[4]) {
+    turned_nibbles(b->qs, 16, turned);
+    for (int i = 0; i < 4; i++) turned[i] = _mm512_shuffle_epi8(l->levels, turned[i]);
+}
+
 #include "cpu/x86/batch_avx512icl_tmpl.h"

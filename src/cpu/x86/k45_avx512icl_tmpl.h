@@ -19,6 +19,7 @@ typedef struct lanes {
     __m512i nibbles;  /* GF(2) matrices: low nibble, high nibble */
     __m512i fifth[4]; /* bit 2p or 2p + 1 to bit 4 */
     __m512i head;     /* d in lanes 0..7, dmin in 8..15 */
+    __m512i turn[2], fifths[2], rotate[2]; /* see unit_turned */
     __m128i fields, lower_at, lower_bits, upper_at, upper_bits; /* of the scales: see unit_scales */
 } lanes;
 
@@ -26,6 +27,12 @@ INLINE lanes make_lanes(void) {
     lanes l;
     l.nibbles = halves(LOW_NIBBLE, HIGH_NIBBLE);
     for (int p = 0; p < 4; p++) l.fifth[p] = halves(ONE_BIT(2 * p, 4), ONE_BIT(2 * p + 1, 4));
+    l.turn[0] = _mm512_setr_epi32(0, 8, 16, 24, 1, 9, 17, 25, 2, 10, 18, 26, 3, 11, 19, 27);
+    l.turn[1] = _mm512_add_epi32(l.turn[0], _mm512_set1_epi32(4));
+    l.fifths[0] = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    l.fifths[1] = _mm512_add_epi32(l.fifths[0], _mm512_set1_epi32(4));
+    l.rotate[0] = _mm512_broadcast_i32x4(_mm_setr_epi32(4, 2, 0, 30)); /* bits 0 2 4 6 of a byte to bit 4 */
+    l.rotate[1] = _mm512_broadcast_i32x4(_mm_setr_epi32(3, 1, 31, 29)); /* 1 3 5 7 */
     l.fields = _mm_setr_epi8(4, 5, 6, 7, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15);
     l.lower_at = _mm_setr_epi8(0, 8, 16, 24, 32, 40, 48, 56, 0, 8, 16, 24, 36, 44, 52, 60);
     l.lower_bits = _mm_setr_epi8(63, 63, 63, 63, 15, 15, 15, 15, 63, 63, 63, 63, 15, 15, 15, 15);
@@ -52,6 +59,21 @@ INLINE void unit_codes(const BLOCK *b, const lanes *l, __m512i codes[4]) {
         codes[p] = _mm512_gf2p8affine_epi64_epi8(twice(b->qs + 32 * p), l->nibbles, 0);
 #if HAS_QH
         codes[p] = _mm512_or_si512(codes[p], _mm512_gf2p8affine_epi64_epi8(twice(b->qh), l->fifth[p], 0));
+#endif
+    }
+}
+
+/* Dword s of the four runs of 32 bytes, s in a quarter: low nibbles are even groups, high ones odd groups. A dword of qh has their fifth bits. */
+#define TURNED
+INLINE void unit_turned(const BLOCK *b, const lanes *l, __m512i turned[4]) {
+    for (int i = 0; i < 2; i++) {
+        __m512i qs = _mm512_permutex2var_epi32(load64(b->qs), l->turn[i], load64(b->qs + 64));
+        turned[i] = _mm512_and_si512(qs, _mm512_set1_epi8(15));
+        turned[2 + i] = _mm512_gf2p8affine_epi64_epi8(qs, _mm512_set1_epi64(HIGH_NIBBLE), 0);
+#if HAS_QH
+        __m512i qh = _mm512_permutexvar_epi32(l->fifths[i], _mm512_castsi256_si512(load32(b->qh))), bit = _mm512_set1_epi8(16);
+        turned[i] = _mm512_ternarylogic_epi32(turned[i], _mm512_rolv_epi32(qh, l->rotate[0]), bit, 0xf8); /* a | b & c */
+        turned[2 + i] = _mm512_ternarylogic_epi32(turned[2 + i], _mm512_rolv_epi32(qh, l->rotate[1]), bit, 0xf8);
 #endif
     }
 }

@@ -31,4 +31,10 @@ INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *
     *scales = *minima = _mm512_cvtph_ps(_mm512_castsi512_si256(d));
 }
 
+#define TURNED
+INLINE void unit_turned(const BLOCK *b, const lanes *l, __m512i turned[4]) {
+    turned_nibbles(b->qs, sizeof *b, turned);
+    (void)l;
+}
+
 #include "cpu/x86/batch_avx512icl_tmpl.h"

@@ -36,6 +36,20 @@ INLINE __m512i split_nibbles(const void *a, const void *b, __m512i matrices) {
     return _mm512_gf2p8affine_epi64_epi8(qs, matrices, 0);
 }
 
+/* The same of eight groups, 16 bytes at first + i * pitch each, turned as batch_avx512icl_tmpl.h wants it. */
+INLINE void turned_nibbles(const uint8_t *first, size_t pitch, __m512i turned[4]) {
+    const __m512i turn = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    for (int odd = 0; odd < 2; odd++, first += pitch) {
+        __m512i qs = _mm512_castsi128_si512(load16(first));
+        qs = _mm512_mask_broadcast_i32x4(qs, 0x00f0, load16(first + 2 * pitch));
+        qs = _mm512_mask_broadcast_i32x4(qs, 0x0f00, load16(first + 4 * pitch));
+        qs = _mm512_mask_broadcast_i32x4(qs, 0xf000, load16(first + 6 * pitch));
+        qs = _mm512_permutexvar_epi32(turn, qs);
+        turned[2 * odd] = _mm512_and_si512(qs, _mm512_set1_epi8(15));
+        turned[2 * odd + 1] = _mm512_gf2p8affine_epi64_epi8(qs, _mm512_set1_epi64(HIGH_NIBBLE), 0);
+    }
+}
+
 /* Sixteen levels, in every quarter, for vpshufb. */
 INLINE __m512i sixteen_levels(const int8_t *levels, int offset) {
     return _mm512_add_epi8(_mm512_broadcast_i32x4(load16(levels)), _mm512_set1_epi8((char)offset));
