@@ -14,9 +14,9 @@
 
 /* y[j][n] = sum_k w[n][k] * x[j][k] (+ bias[n]) for w [n_rows, n_cols] in a codec, x [m, n_cols] and y [m, n_rows] in f32, with
  * row pitches ldx and ldy in floats. Any size may be 0. x and y must not overlap.
- * Exact: float activations, the one order of kernels.h. Fast, up to 16 activation rows: int8 activations where the codec has kernels
- * for them, floats where weights are floats, and the exact product where there are no such kernels; above, tiles (kernels.h). In each of
- * them a result depends on its weight row and its activation row alone: not on m, the pool or the cut. */
+ * Exact: float activations, the one order of kernels.h. Fast, up to 16 activation rows (24 where the codec has batch): int8 activations
+ * where the codec has kernels for them, floats where weights are floats, and the exact product where there are no such kernels; above,
+ * tiles (kernels.h). In each of them a result depends on its weight row and its activation row alone: not on m, the pool or the cut. */
 typedef struct kq_matmul_args {
     uint32_t codec;
     const void *w;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The drivers of products: activations are brought into the kernels' format once, weight rows are cut into tiles for the pool, and
- * kernels are handed rows. No result depends on how rows are cut. From TILES_FROM activation rows on, fast products are tiles.c's. */
+ * kernels are handed rows. No result depends on how rows are cut. With many activation rows fast products are tiles.c's. */
 #include "cpu/tiles.h"
 
 enum {
@@ -9,12 +9,16 @@ enum {
     TILE_MOST = 128 << 10,    /* bytes of weights in a tile: above, it would not stay in L2 for the next activation rows; */
     TILE_LEAST = 16 << 10,    /* bytes times activation rows: below, handing it out costs more than a few per cent of it; */
     TILES = 128,              /* and where neither limits, this many, so that many and uneven threads end together */
-    TILES_FROM = 17,          /* activation rows: fewer are quicker row by row, and give what each gives alone */
+    TILES_FROM = 17,          /* activation rows: fewer are quicker row by row, and give what each gives alone; */
+    BATCH_TO = 24,            /* so many are quicker in a batch, where the codec has it */
     BATCH_FROM = 3,           /* activation rows that are woven for batch, where the codec has it: two are as quick in rowsm */
     SERIAL_FLOATS = 16 << 10  /* activations that one thread brings into their format sooner than a pool wakes */
 };
 
-_Static_assert(TILES_FROM - 1 <= KQ_BATCH && (TILES_FROM - 1) % 8 == 0, "what is woven is whole eights at most");
+_Static_assert(BATCH_TO >= TILES_FROM && BATCH_TO <= (int)KQ_BATCH && BATCH_TO % 8 == 0, "what is woven is whole eights at most");
+
+/* The fewest activation rows that go through tiles. */
+static uint64_t tiles_from(const kq_cpu_table *table, uint32_t codec) { return table->batch[codec] ? BATCH_TO + 1 : TILES_FROM; }
 
 /* ---- one tile ------------------------------------------------------------------------------------------------------ */
 
@@ -87,7 +91,7 @@ static void exact_rows(const matrix *a, size_t first, size_t n, const float *con
         for (size_t i = 0; i < n; i++) y[j][first + i] = kq_exact_sum(lanes[j][i]);
 }
 
-static bool is_woven(const matrix *a, uint64_t m) { return a->batch && m >= BATCH_FROM && m < TILES_FROM; }
+static bool is_woven(const matrix *a, uint64_t m) { return a->batch && m >= BATCH_FROM && m <= BATCH_TO; }
 
 /* One tile of rows times m <= GROUP activation rows: x are kq_act8 rows where there is act8, and floats otherwise. Woven ones
  * are at `woven`. */
@@ -201,7 +205,7 @@ static void matmul_task(void *ctx, size_t i, size_t worker) {
 bool kq_matmul_scratch(uint64_t m, uint64_t n_cols, int n_threads, uint64_t *bytes) {
     uint64_t tiles = 0;
     if (m >= TILES_FROM && !kq_tiles_scratch(m / KQ_LANES + 1, n_cols, n_threads, &tiles)) return false;
-    if (!converted_bytes(m < TILES_FROM ? m + woven_rows(m) : m, n_cols, bytes)) return false;
+    if (!converted_bytes(m <= BATCH_TO ? m + woven_rows(m) : m, n_cols, bytes)) return false;
     *bytes = KQ_MAX(*bytes, tiles);
     return true;
 }
@@ -221,7 +225,7 @@ static void matmul_tiles(const kq_cpu_table *table, kq_pool *pool, const kq_matm
 
 void kq_matmul_run(const kq_cpu_table *table, kq_pool *pool, const kq_matmul_args *args, void *scratch) {
     if (!args->m || !args->n_rows) return;
-    if (!args->exact && args->m >= TILES_FROM && kq_tiles_can(table, args->codec)) {
+    if (!args->exact && args->m >= tiles_from(table, args->codec) && kq_tiles_can(table, args->codec)) {
         matmul_tiles(table, pool, args, scratch);
         return;
     }
@@ -298,7 +302,7 @@ bool kq_gather_scratch(uint64_t n_experts, uint64_t n_tokens, uint64_t n_x, uint
                        uint64_t *bytes) {
     uint64_t rows, words, pairs, twice, woven, tiles = 0;
     if (!kq_mul(n_tokens, n_x, &rows) || !kq_mul(n_tokens, n_used, &pairs) || !kq_mul(pairs, 2, &twice) ||
-        !kq_mul(n_experts, TILES_FROM - 1, &woven) || !kq_add(rows, KQ_MIN(woven, twice), &rows) || !converted_bytes(rows, n_cols, bytes) ||
+        !kq_mul(n_experts, BATCH_TO, &woven) || !kq_add(rows, KQ_MIN(woven, twice), &rows) || !converted_bytes(rows, n_cols, bytes) ||
         !kq_mul(n_experts, 4, &words) || !kq_add(words, pairs, &words) || !kq_mul(words, sizeof(uint64_t), &words) ||
         !kq_round_up(words, 64, &words)) {
         return false;
@@ -363,7 +367,7 @@ void kq_gather_run(const kq_cpu_table *table, kq_pool *pool, const kq_gather_arg
     bool tiles = !args->exact && kq_tiles_can(table, args->codec);
     uint64_t *ends = words, *few = ends + args->n_experts, *many = few + args->n_experts, *woven_at = many + args->n_experts;
     uint64_t *pairs = woven_at + args->n_experts;
-    sort_pairs(&job, tiles ? TILES_FROM : UINT64_MAX, pairs, ends, few, many);
+    sort_pairs(&job, tiles ? tiles_from(table, args->codec) : UINT64_MAX, pairs, ends, few, many);
     if (job.n_many) gather_tiles(&job, table, pool, rest);
     if (!job.n_few) return;
     if (job.a.act8) {

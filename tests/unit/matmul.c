@@ -51,17 +51,19 @@ static float exact_dot(const float *w, const float *x, size_t n) {
     return lanes[0];
 }
 
-/* From this many activation rows on, fast products may be tiles: the same bits for any other batch of so many, not for one alone. */
-enum { TILES_FROM = 17 };
+/* From this many activation rows on, fast products may be tiles: the same bits for any other batch of so many, not for one alone. Codecs with a batch
+ * kernel go on in it for a while. */
+enum { TILES_FROM = 17, TILES_AFTER_BATCH = 25 };
+static size_t tiles_from(const kq_cpu_table *table, uint32_t codec) { return table->batch[codec] ? TILES_AFTER_BATCH : TILES_FROM; }
 
-/* The fast mode's tiles: rows [at, at + TILES_FROM) in a batch of their own, on one thread, have the bits of the whole; and against double they
+/* The fast mode's tiles: rows [at, at + from) in a batch of their own, on one thread, have the bits of the whole; and against double they
  * are off by at most 0.3 % of what products of such rows are in the mean, |w| |x| / sqrt(columns). */
 static void check_tiles(const kq_cpu_table *table, const kq_matmul_args *all, const float *decoded, void *scratch) {
-    size_t at = next_u32() % (all->m - TILES_FROM + 1);
-    float *own = take(TILES_FROM * all->n_rows * 4);
+    size_t from = tiles_from(table, all->codec), at = next_u32() % (all->m - from + 1);
+    float *own = take(from * all->n_rows * 4);
     kq_matmul_args some = *all;
     some.x += at * all->ldx;
-    some.m = TILES_FROM;
+    some.m = from;
     some.y = own;
     some.ldy = all->n_rows;
     kq_matmul_run(table, NULL, &some, scratch);
@@ -72,7 +74,7 @@ static void check_tiles(const kq_cpu_table *table, const kq_matmul_args *all, co
         for (size_t k = 0; k < all->n_cols; k++) xx += (double)x[k] * (double)x[k];
         for (size_t r = 0; r < all->n_rows; r++) {
             float got = all->y[j * all->ldy + r];
-            if (j >= at && j < at + TILES_FROM) assert_int_equal(kq_f32_to_bits(got), kq_f32_to_bits(own[(j - at) * all->n_rows + r]));
+            if (j >= at && j < at + from) assert_int_equal(kq_f32_to_bits(got), kq_f32_to_bits(own[(j - at) * all->n_rows + r]));
             const float *w = decoded + r * all->n_cols;
             double want = all->bias ? (double)all->bias[r] : 0, ww = 0;
             for (size_t k = 0; k < all->n_cols; k++) {
@@ -109,7 +111,7 @@ static void check_codec(const kq_codec_info *c, size_t n_rows, size_t n_cols, si
         kq_matmul_args args = {c->codec, unaligned, n_rows, n_cols, row_bytes, x, m, ldx, bias, y, ldy, exact};
         for (size_t i = 0; i < m * ldy; i++) y[i] = -77;
         kq_matmul_run(&table, pool, &args, scratch);
-        bool tiles = !exact && m >= TILES_FROM && table.tile[KQ_F32];
+        bool tiles = !exact && m >= tiles_from(&table, c->codec) && table.tile[KQ_F32];
         if (tiles) check_tiles(&table, &args, decoded, scratch);
         for (size_t j = 0; j < m && !tiles; j++) {
             kq_matmul_args single = {c->codec, unaligned, n_rows, n_cols, row_bytes, x + j * ldx, 1, ldx, NULL, one, n_rows, exact};
@@ -137,6 +139,8 @@ static void every_codec(void **unused) {
         check_codec(c, 37, 3 * c->block_weights, 2, pool);
         check_codec(c, 70, 5 * c->block_weights, 67, pool);
         check_codec(c, 101, 768, 17, pool);
+        check_codec(c, 43, 1280, 24, pool);
+        check_codec(c, 43, 768, 25, pool);
         check_codec(c, 9, 1024, 9, pool);
     }
     kq_pool_close(pool);
@@ -174,7 +178,7 @@ static void experts(void **unused) {
     size_t row_bytes = COLS / c->block_weights * c->block_bytes;
     uint8_t *w = take(EXPERTS * ROWS * row_bytes);
     fill_weights(c, w, EXPERTS * ROWS * COLS / c->block_weights);
-    float *x = take(TOKENS * USED * COLS * 4), *y = take(TOKENS * USED * ROWS * 4), *one = take(TILES_FROM * ROWS * 4);
+    float *x = take(TOKENS * USED * COLS * 4), *y = take(TOKENS * USED * ROWS * 4), *one = take(TILES_AFTER_BATCH * ROWS * 4);
     int32_t idx[TOKENS * USED];
     for (size_t i = 0; i < TOKENS * USED * COLS; i++) x[i] = next_float();
     for (size_t i = 0; i < KQ_COUNT(idx); i++) idx[i] = (int32_t)(next_u32() % (EXPERTS - 1)) + (i % 7 == 0); /* duplicates in a token too */
@@ -190,7 +194,7 @@ static void experts(void **unused) {
         uint64_t bytes;
         assert_true(kq_gather_scratch(EXPERTS, TOKENS, n_x, USED, COLS, 2, &bytes));
         void *scratch = take(bytes), *own;
-        assert_true(kq_matmul_scratch(TILES_FROM, COLS, 1, &bytes));
+        assert_true(kq_matmul_scratch(TILES_AFTER_BATCH, COLS, 1, &bytes));
         own = take(bytes);
         kq_gather_args args = {KQ_Q4_K, w, EXPERTS, ROWS, COLS, row_bytes, ROWS * row_bytes, x, TOKENS, n_x, USED, idx, y, exact};
         kq_gather_run(&table, k & 4 ? pool : NULL, &args, scratch);
@@ -199,7 +203,7 @@ static void experts(void **unused) {
             size_t count = 0;
             for (size_t q = 0; q < KQ_COUNT(idx); q++) count += idx[q] == idx[p];
             if (there) { /* a batch of the same row, in the regime of this expert's pairs */
-                size_t m = !exact && count >= TILES_FROM ? TILES_FROM : 1;
+                size_t from = tiles_from(&table, KQ_Q4_K), m = !exact && count >= from ? from : 1;
                 const float *row = x + (n_x == 1 ? p / USED : p) * COLS;
                 kq_matmul_args alike = {KQ_Q4_K, w + (size_t)idx[p] * ROWS * row_bytes, ROWS, COLS, row_bytes, row, m, 0, NULL, one, ROWS, exact};
                 kq_matmul_run(&table, NULL, &alike, own);

@@ -219,7 +219,7 @@ INLINE __m512i spread(const void *p, const size_t width) {
     return width == 8 ? _mm512_set1_epi64((long long)kq_load_u64(p)) : _mm512_broadcast_i32x4(load16(p));
 }
 
-/* The sums of a panel's rows and up to 8 activation rows, for each lane of rows1: eight groups of two kinds, the units of two or the halves of groups.
+/* The sums of a panel's rows and up to 8 activation rows, for each lane of rows1: eight groups, of two kinds: units of two or halves of groups.
  * They do not fit the registers together, so one kind goes after the other. */
 typedef float sums_state[2][PANEL_ROWS][4][16];
 
