@@ -49,21 +49,22 @@ const char *bench_roof_name(kq_roof roof) {
 
 typedef struct kernels {
     const char *codec;
-    bool rows, bf16_tiles;
+    bool rows, batch, bf16_tiles;
 } kernels;
 
 static void note_kernel(void *ctx, const kq_kernel_row *row) {
     kernels *k = ctx;
     k->rows |= !strcmp(row->op, "rows1") && !strcmp(row->codec, k->codec);
+    k->batch |= !strcmp(row->op, "batch") && !strcmp(row->codec, k->codec);
     k->bf16_tiles |= !strcmp(row->op, "tile") && !strcmp(row->codec, "bf16");
 }
 
 kq_roof bench_unit(uint32_t codec, double rows, bool exact) {
-    enum { TILES_ABOVE = 16 }; /* kq_mode, core.h */
+    enum { TILES_ABOVE = 16, BATCH_TO = 24 }; /* src/cpu/matmul.c */
     kernels k = {.codec = kq_codec_describe(codec)->name};
     kq_kernels_list(0, note_kernel, &k);
     if (exact) return KQ_ROOF_F32;
-    if (rows > TILES_ABOVE) return k.bf16_tiles ? KQ_ROOF_BF16 : KQ_ROOF_F32;
+    if (rows > (k.batch ? BATCH_TO : TILES_ABOVE)) return k.bf16_tiles ? KQ_ROOF_BF16 : KQ_ROOF_F32;
     return k.rows ? KQ_ROOF_INT8 : KQ_ROOF_F32;
 }
 
