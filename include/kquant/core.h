@@ -77,9 +77,9 @@ KQ_API const char *kq_status_name(kq_status status);
 /* ---- numeric modes ------------------------------------------------------------------------------------------------ */
 
 /* Of products with weights.
- * KQ_FAST: in matrix products, batches of up to 16 rows may round activations to 8 bits per 32, and larger ones weights and activations to
- * bf16; the summation order may depend on the kernel. A row's result does not depend on its neighbours in batches of up to 16, nor in
- * larger ones, but the two differ (for a token of a mixture of experts, by how many tokens of its batch chose the same expert).
+ * KQ_FAST: in matrix products, small batches (up to 16 or 24 rows, as the codec's kernels have it) may round activations to 8 bits per 32,
+ * and larger ones weights and activations to bf16; the summation order may depend on the kernel. A row's result does not depend on its
+ * neighbours in small batches, nor in larger ones, but the two differ (for a token of a mixture of experts, by how many tokens of its batch chose the same expert).
  * KQ_EXACT: float activations and one summation order: results are bit-identical for every batch size, thread count and
  * CPU variant. Neither depends on the number of threads. */
 typedef enum kq_mode { KQ_FAST = 0, KQ_EXACT = 1 } kq_mode;
