@@ -11,7 +11,6 @@ enum { BUFFER = 4 << 20 };
 
 static buffer panels, strips, outputs;
 static float *floats; /* plain memory */
-static double *exact, *terms;
 
 static void open_buffers(void) {
     if (floats) return;
@@ -19,9 +18,7 @@ static void open_buffers(void) {
     buffer_open(&strips, BUFFER);
     buffer_open(&outputs, BUFFER);
     floats = malloc(BUFFER);
-    exact = malloc(BUFFER);
-    terms = malloc(BUFFER);
-    if (!floats || !exact || !terms) exit(1);
+    if (!floats) exit(1);
 }
 
 static void finish(void) {
