@@ -13,7 +13,7 @@ uint64_t kq_roof_read_avx512(const uint8_t *p, size_t n, size_t ahead) {
         const __m512i *w = (const __m512i *)(const void *)(p + i);
         a = _mm512_xor_si512(a, w[0]), b = _mm512_xor_si512(b, w[1]), c = _mm512_xor_si512(c, w[2]), d = _mm512_xor_si512(d, w[3]);
     }
-    return (uint64_t)_mm512_reduce_add_epi64(_mm512_xor_si512(_mm512_xor_si512(a, b), _mm512_xor_si512(c, d)));
+    return (uint64_t)_mm512_reduce_or_epi64(_mm512_xor_si512(_mm512_xor_si512(a, b), _mm512_xor_si512(c, d)));
 }
 
 void kq_roof_store_avx512(uint8_t *p, size_t n, bool past) {
