@@ -143,7 +143,7 @@ static int take_turns(ops *o, work *w, kq_roof bytes_kind, kq_roof unit, timing 
 /* Measures a line and adds it. `moved`: bytes that a call reads or stores at least; `operations`: what it multiplies and adds. */
 static int add_line(ops *o, work *w, kq_roof bytes_kind, double moved, double operations, double rows_together) {
     kq_roof unit = bench_unit(w->info->codec, rows_together, o->v->exact);
-    timing t;
+    timing t = {0};
     if (!choose_calls(o, w, rows_together <= 16)) return cli_fail_kq(NULL, &o->error);
     make_graph(o, w);
     int code = take_turns(o, w, bytes_kind, unit, &t);

@@ -34,7 +34,7 @@ static bool is_ours(const char *name) {
     static const char *const names[] = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json",
                                         "special_tokens_map.json", "vocab.json", "merges.txt", "added_tokens.json", "chat_template.jinja",
                                         "chat_template.json", "preprocessor_config.json", "processor_config.json",
-                                        "model" KQ_SAFETENSORS_INDEX, "model" KQ_SAFETENSORS_SUFFIX};
+                                        ("model" KQ_SAFETENSORS_INDEX), ("model" KQ_SAFETENSORS_SUFFIX)};
     for (size_t i = 0; i < KQ_COUNT(names); i++) {
         if (strcmp(name, names[i]) == 0) return true;
     }

@@ -292,7 +292,7 @@ static kq_status start_shard(kq_safetensors_writer *w, size_t shard, size_t begi
     kq_output *o = &w->outputs[shard];
     if (w->n_shards > 1 || w->resume) {
         const char *path = w->n_shards > 1 ? path_of(w, shard) : w->path;
-        if (!path) return kq_fail_memory(err, strlen(w->path), "a path");
+        if (!path) return kq_fail_memory(err, w->n_shards, "a path");
         if (w->resume) KQ_TRY(kq_output_open_resumable(o, path, w->resume, &w->arena, &w->allocator, err));
         else KQ_TRY(kq_output_open(o, path, &w->arena, &w->allocator, err));
     } else {

@@ -24,7 +24,7 @@ typedef struct sample {
 static uint64_t pick_row(uint64_t i, uint64_t n, uint64_t rows) {
     uint64_t first = i * (rows / n) + KQ_MIN(i, rows % n), length = rows / n + (i < rows % n);
     uint64_t hash = (i + 1) * UINT64_C(0x9e3779b97f4a7c15);
-    return first + (hash ^ hash >> 29) % length;
+    return first + (hash ^ hash >> 29) % KQ_MAX(length, 1); /* length >= 1: n <= rows */
 }
 
 static void sample_free(sample *s, const kq_allocator *a) {

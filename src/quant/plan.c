@@ -388,7 +388,7 @@ static kq_status choose_all(planner *p) {
 /* Whatever the user wrote must have had a use. */
 static kq_status check_met(const planner *p) {
     for (size_t i = 0; i < p->o->n_overrides; i++) {
-        if (p->overrides[i].met) continue;
+        if (!p->overrides || p->overrides[i].met) continue; /* parsed: there are as many */
         return kq_fail(p->err, KQ_E_ARGUMENT, "override %.80s: no tensor that may be quantised matches", p->overrides[i].text);
     }
     return kq_recipe_check_met(&p->recipe, p->err);

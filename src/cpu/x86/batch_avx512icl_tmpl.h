@@ -30,9 +30,9 @@
 
 /* Lanes 4 * quarter + p: the sum of the quarter of products[p], which are sums of four. */
 INLINE __m512i quarter_sums(const __m512i products[4]) {
-    const __m512i ones = _mm512_set1_epi16(1);
     __m512i a, b;
     if (MOST <= 64) { /* 4 * 64 * 127 fits 16 bits */
+        const __m512i ones = _mm512_set1_epi16(1);
         a = _mm512_madd_epi16(_mm512_packs_epi32(products[0], products[1]), ones);
         b = _mm512_madd_epi16(_mm512_packs_epi32(products[2], products[3]), ones);
         if (MOST <= 32) return _mm512_madd_epi16(_mm512_packs_epi32(a, b), ones);

@@ -151,8 +151,8 @@ void KERNEL(decode)(const void *src, size_t n_blocks, float *dst) {
     uint8_t place[256], scale_of[16];
     for (int k = 0; k < 4; k++) _mm512_storeu_si512(place + 64 * k, places(BACK, k));
     for (int i = 0; i < 16; i++) { /* the lane, of the chain, of the place of the first of sixteen */
-        int at = place[16 * i], column = at / (SHARED ? 32 : 64);
-        scale_of[i] = (uint8_t)(SHARED ? at % 32 / 4 : column / CHAIN * 16 + at % 64 / 4);
+        int at = place[16 * i];
+        scale_of[i] = (uint8_t)(SHARED ? at % 32 / 4 : at / 64 / CHAIN * 16 + at % 64 / 4);
     }
     for (; n_blocks >= UNIT_BLOCKS; n_blocks -= UNIT_BLOCKS, b += UNIT_BLOCKS, dst += 256 * UNIT_ACTS) decode_unit(b, &l, scale_of, dst);
     if (!n_blocks) return;
