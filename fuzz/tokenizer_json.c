@@ -2,6 +2,7 @@
 /* Any bytes as the files of a tokenizer. The first byte says which allocation fails (0: none); zero bytes divide the rest into
  *     tokenizer.json  \0  tokenizer_config.json  \0  config.json  \0  tokenizer.model
  * What is empty is not there. What can be read becomes a tokenizer, which encodes; and is written again, which gives the same tokens. */
+#include "meter.h"
 #include "convert/convert.h"
 #include "text/text.h"
 
@@ -16,21 +17,6 @@ static const char *const names[] = {"tokenizer.json", "tokenizer_config.json", "
 
 static void must(bool truth) {
     if (!truth) abort();
-}
-
-typedef struct meter {
-    size_t calls, fail_at, live;
-} meter;
-static void *meter_alloc(void *ctx, size_t alignment, size_t size) {
-    meter *m = ctx;
-    void *p;
-    if (++m->calls == m->fail_at || posix_memalign(&p, alignment < 8 ? 8 : alignment, size)) return NULL;
-    m->live++;
-    return p;
-}
-static void meter_free(void *ctx, void *memory) {
-    ((meter *)ctx)->live--;
-    free(memory);
 }
 
 static void remove_files(const char *folder) {

@@ -3,27 +3,13 @@
  *     0-7  a token of that type      8  a merge      9  text to encode      10  an id: key, value      11  a flag: key, value
  *     12  general.name       13  a token's score, as bits      14  a very long token: a byte to repeat, times 256
  * The first byte chooses the model, the second the pre-tokenizer, the third which allocation fails (0: none). */
+#include "meter.h"
 #include "vocabulary.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void must(bool truth) {
     if (!truth) abort();
-}
-
-typedef struct meter {
-    size_t calls, fail_at, live;
-} meter;
-static void *meter_alloc(void *ctx, size_t alignment, size_t size) {
-    meter *m = ctx;
-    void *p;
-    if (++m->calls == m->fail_at || posix_memalign(&p, alignment < 8 ? 8 : alignment, size)) return NULL;
-    m->live++;
-    return p;
-}
-static void meter_free(void *ctx, void *memory) {
-    ((meter *)ctx)->live--;
-    free(memory);
 }
 
 static void put_record(made *m, uint8_t what, const uint8_t *bytes, size_t size) {

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include "budget.h"
 #include "engine/engine.h"
 #include "make_model.h"
 
@@ -292,21 +293,6 @@ static void wrong_matrices(void **state) {
     assert_int_equal(kq_calibration_open(&c, NULL, NULL, &err), KQ_E_ARGUMENT);
     assert_null(c);
     kq_calibration_close(NULL);
-}
-
-typedef struct budget {
-    size_t left, live;
-} budget;
-static void *budget_alloc(void *ctx, size_t alignment, size_t size) {
-    budget *b = ctx;
-    if (b->left == 0) return NULL;
-    b->left--;
-    b->live++;
-    return aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-}
-static void budget_free(void *ctx, void *memory) {
-    ((budget *)ctx)->live--;
-    free(memory);
 }
 
 static void allocations_fail(void **state) {
