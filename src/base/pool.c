@@ -4,6 +4,10 @@
  * nobody up unless it went off in the middle of a task: where each job waited for every worker, two threads on a loaded pair of
  * processors told a story twenty times slower than one.
  *
+ * Each thread claims from its own share of the tasks first, which is a run of neighbours. Where threads took turns along one run, each of them
+ * began another stretch of memory with every task, before prefetchers knew of it: q4_0 times one row was read at 81 % of the bandwidth of
+ * two threads, and is at 93 %.
+ *
  * Workers spin a little for the next job, because a token is a few hundred jobs with short gaps, then sleep on a condition variable. */
 #define _GNU_SOURCE /* sched_yield */
 #include "base/base.h"
@@ -27,16 +31,18 @@ struct kq_pool {
      * task may read them. */
     void (*task)(void *ctx, size_t i, size_t worker);
     void *ctx;
-    size_t n;
-    /* The number of the job (upper half) and of its tasks that nobody has claimed (lower half): a claim takes one off. A worker
-     * that comes too late fails to claim, because the number of the job has changed. */
-    _Alignas(64) _Atomic(uint64_t) ticket;
-    _Alignas(64) _Atomic(size_t) left; /* tasks that are not done */
+    _Alignas(64) _Atomic(uint32_t) job; /* its number, told when all its tickets lie there */
+    _Alignas(64) _Atomic(size_t) left;  /* tasks that are not done */
+    /* A thread's share of the job: tasks that lie beside each other, so that it reads one stretch of memory from end to end. Its ticket is the
+     * number of the job (upper half) and of the tasks that nobody has claimed (lower half): a claim takes one off. Who comes too late
+     * fails to claim, because the number of the job has changed. Who has done its own share helps with the others'. */
     struct worker {
+        _Alignas(64) _Atomic(uint64_t) ticket;
+        size_t end; /* of its tasks; written like `task` */
         kq_pool *pool;
         pthread_t thread;
         size_t index;
-    } workers[];
+    } workers[]; /* the caller's is the first */
 };
 
 static inline void relax(void) {
@@ -47,19 +53,26 @@ static inline void relax(void) {
 #endif
 }
 
-/* Does tasks of the open job while there are any. Returns the number of the job that has none. */
-static uint32_t run_tasks(kq_pool *pool, size_t worker) {
-    uint64_t ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
+/* Does tasks of one share while there are any. */
+static void run_share(kq_pool *pool, struct worker *share, size_t worker) {
+    uint64_t ticket = atomic_load_explicit(&share->ticket, memory_order_acquire);
     while ((uint32_t)ticket != 0) {
-        if (!atomic_compare_exchange_weak_explicit(&pool->ticket, &ticket, ticket - 1, memory_order_acq_rel, memory_order_acquire)) continue;
-        pool->task(pool->ctx, pool->n - (uint32_t)ticket, worker);
+        if (!atomic_compare_exchange_weak_explicit(&share->ticket, &ticket, ticket - 1, memory_order_acq_rel, memory_order_acquire)) continue;
+        pool->task(pool->ctx, share->end - (uint32_t)ticket, worker);
         atomic_fetch_sub_explicit(&pool->left, 1, memory_order_acq_rel);
-        ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
+        ticket = atomic_load_explicit(&share->ticket, memory_order_acquire);
     }
-    return (uint32_t)(ticket >> 32);
 }
 
-static bool same_job(kq_pool *pool, uint32_t job) { return (uint32_t)(atomic_load(&pool->ticket) >> 32) == job && !atomic_load(&pool->stop); }
+/* Does tasks of the open job while there are any. Returns the number of the job that has none. */
+static uint32_t run_tasks(kq_pool *pool, size_t worker) {
+    uint32_t job = atomic_load(&pool->job);
+    size_t n = (size_t)pool->n_threads;
+    for (size_t i = 0; i < n; i++) run_share(pool, &pool->workers[(worker + i) % n], worker);
+    return job;
+}
+
+static bool same_job(kq_pool *pool, uint32_t job) { return atomic_load(&pool->job) == job && !atomic_load(&pool->stop); }
 
 static void wait_for_job(kq_pool *pool, uint32_t seen) {
     for (int i = 0; i < (pool->crowded ? 0 : SPINS); i++) {
@@ -76,7 +89,7 @@ static void wait_for_job(kq_pool *pool, uint32_t seen) {
 static void *worker_main(void *arg) {
     struct worker *w = arg;
     kq_pool *pool = w->pool;
-    while (!atomic_load(&pool->stop)) wait_for_job(pool, run_tasks(pool, w->index));
+    for (uint32_t job = 0; !atomic_load(&pool->stop); job = run_tasks(pool, w->index)) wait_for_job(pool, job);
     return NULL;
 }
 
@@ -92,10 +105,15 @@ static void wake(kq_pool *pool) {
 static void run_job(kq_pool *pool, size_t n, void (*task)(void *ctx, size_t i, size_t worker), void *ctx) {
     pool->task = task;
     pool->ctx = ctx;
-    pool->n = n;
     atomic_store_explicit(&pool->left, n, memory_order_relaxed);
-    uint64_t job = (atomic_load_explicit(&pool->ticket, memory_order_relaxed) >> 32) + 1;
-    atomic_store(&pool->ticket, job << 32 | n);
+    uint32_t job = atomic_load_explicit(&pool->job, memory_order_relaxed) + 1;
+    size_t shares = (size_t)pool->n_threads, end = 0;
+    for (size_t i = 0; i < shares; i++) {
+        size_t count = n / shares + (i < n % shares);
+        pool->workers[i].end = end += count;
+        atomic_store_explicit(&pool->workers[i].ticket, (uint64_t)job << 32 | count, memory_order_release);
+    }
+    atomic_store(&pool->job, job);
     wake(pool);
     run_tasks(pool, 0);
     for (int spins = 0; atomic_load_explicit(&pool->left, memory_order_acquire) != 0; spins++) {
@@ -153,12 +171,14 @@ kq_status kq_pool_open(kq_pool **out, int threads, const kq_allocator *allocator
         kq_free(&a, pool);
         return kq_fail(err, KQ_E_SYSTEM, "cannot make a condition variable");
     }
-    for (int i = 0; i < threads - 1; i++) {
-        pool->workers[i] = (struct worker){.pool = pool, .index = (size_t)i + 1};
-        int reason = pthread_create(&pool->workers[i].thread, NULL, worker_main, &pool->workers[i]);
+    for (int i = 1; i < threads; i++) {
+        struct worker *w = &pool->workers[i];
+        w->pool = pool;
+        w->index = (size_t)i;
+        int reason = pthread_create(&w->thread, NULL, worker_main, w);
         if (reason) {
             kq_pool_close(pool); /* joins those that started */
-            return kq_fail(err, KQ_E_SYSTEM, "cannot start thread %d of %d: %s", i + 2, threads, strerror(reason));
+            return kq_fail(err, KQ_E_SYSTEM, "cannot start thread %d of %d: %s", i + 1, threads, strerror(reason));
         }
         pool->n_threads++;
     }
@@ -170,7 +190,7 @@ void kq_pool_close(kq_pool *pool) {
     if (!pool) return;
     atomic_store(&pool->stop, true);
     wake(pool);
-    for (int i = 0; i < pool->n_threads - 1; i++) pthread_join(pool->workers[i].thread, NULL);
+    for (int i = 1; i < pool->n_threads; i++) pthread_join(pool->workers[i].thread, NULL);
     pthread_cond_destroy(&pool->work);
     pthread_mutex_destroy(&pool->lock);
     kq_allocator a = pool->allocator;
