@@ -11,6 +11,7 @@ enum { COLS = 4096, RUNS = 11, CACHED = 512 << 10 };
 
 static uint8_t *memory;
 static size_t memory_bytes;
+static uint32_t allowed; /* features */
 static kq_act8 *acts;
 static uint8_t *woven;
 static float *floats, *results;
@@ -34,7 +35,7 @@ double median(double *values, size_t n) {
 
 double roof(kq_roof kind, uint32_t features, void *p, size_t n) {
     kq_roof_options o = KQ_OPTIONS_INIT(kq_roof_options);
-    o.cpu_mask = features;
+    o.cpu_mask = features ? features : 1u << 31; /* 0 would be all; this bit is no feature */
     o.memory = p;
     o.bytes = n;
     o.rounds = p ? 1 : 2048;
@@ -48,7 +49,8 @@ double roof(kq_roof kind, uint32_t features, void *p, size_t n) {
     return best;
 }
 
-void bench_start(size_t megabytes) {
+void bench_start(size_t megabytes, uint32_t features) {
+    allowed = features;
     memory_bytes = KQ_MAX(megabytes, 4) << 20;
     memory = aligned_alloc(4096, memory_bytes);
     woven = aligned_alloc(64, KQ_BATCH * kq_act8_blocks(COLS) * sizeof *acts);
@@ -151,7 +153,7 @@ static void bench_m(const kq_kernel *k, const kq_codec_info *c, size_t m) {
         if (run >= 0) cached[run] = (now() - start) / (double)repeats;
     }
     for (int run = 0; run < RUNS; run++) {
-        roofs[run] = roof(KQ_ROOF_READ, 0, memory, memory_bytes);
+        roofs[run] = roof(KQ_ROOF_READ, allowed, memory, memory_bytes);
         double start = now();
         pass(k, c, memory, row_bytes, rows, m);
         far[run] = now() - start;

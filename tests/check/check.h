@@ -72,11 +72,11 @@ bool print_errors(uint32_t features);
 
 /* ---- bench ----------------------------------------------------------------------------------------------------------- */
 
-void bench_start(size_t megabytes);      /* prints the roofs */
+void bench_start(size_t megabytes, uint32_t features); /* features: of the reading roof */
 void bench_kernel(const kq_kernel *k);
 void bench_tile(const kq_kernel *k);
 double median(double *values, size_t n); /* sorts them */
-/* Of one thread with these features (0: all), in GB or billions of operations a second; p and n for reading. */
+/* Of one thread with these features alone, in GB or billions of operations a second; p and n for reading. */
 double roof(kq_roof kind, uint32_t features, void *p, size_t n);
 
 #endif

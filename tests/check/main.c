@@ -155,7 +155,7 @@ int main(int argc, char **argv) {
     if (!ran) return 1;
     size_t n_ran = 0, n_wrong = 0, n_skipped = 0;
     if (!o.list && !o.bench) printf("seed %llu\n", (unsigned long long)o.seed);
-    if (o.bench) bench_start(o.bench);
+    if (o.bench) bench_start(o.bench, features);
     catch_signals();
     for (size_t i = 0; i < kq_n_kernels; i++) {
         const kq_kernel *k = &kq_kernels[i];
