@@ -16,7 +16,8 @@ static const cli_option options[] = {
     {.names = "--dequantize", CLI_IS_FLAG(dequantize), .help = "M rows decoded (on one thread)"},
     {.names = "--encode", CLI_IS_FLAG(encode), .help = "the encoders"},
     {.names = "-m --model", CLI_IS_FILE(model), .help = "a model: pp is a prompt, tg tokens one by one"},
-    {.names = "--shape", CLI_IS_TEXT(shape, "NAME"), .help = "the same of a model with random weights, made for the purpose: llama-1b, tiny"},
+    {.names = "--shape", CLI_IS_TEXT(shape, "NAME"), .help = "the same of a model with random weights, made for the purpose: llama-1b, moe-1b "
+                                                             "(32 experts, of which a token meets 8), tiny, tiny-moe"},
     {.kind = CLI_HEADING, .help = "how"},
     {.names = "--codec", CLI_IS_TEXT(codec, "LIST"), .help = "only these codecs: names with commas between them"},
     {.names = "-M", CLI_IS_TEXT(m_text, "LIST"), .help = "rows of activations (default: each operation's own)"},

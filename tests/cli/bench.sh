@@ -49,6 +49,9 @@ export TMPDIR
 run bench --shape tiny -p 32 -n 8 -r 1 --megabytes 4 -t 1,2
 exits 0 && narrow && plain && quiet
 for words in pp32 tg8 tiny tok/s; do prints "$words"; done
+run bench --shape tiny-moe --codec q8_0 -p 3,32 -n 4 -r 1 --megabytes 4
+exits 0 && narrow && plain && quiet
+for words in pp3 pp32 tg4 tiny-moe; do prints "$words"; done
 check "the model is gone" [ -z "$(find "$work" -name 'kquant-bench*')" ]
 cat >"$work/llama-bench" <<'END'
 #!/bin/sh
@@ -70,7 +73,7 @@ run bench --shape tiny --codec q8_0 -p 8 -n 0 -r 1 --megabytes 4 --peer "$work/f
 refuses 1 "avg_ts"
 check "the model is gone after a failure too" [ -z "$(find "$work" -name 'kquant-bench*')" ]
 run bench --shape nope
-refuses 2 "llama-1b"
+refuses 2 "moe-1b"
 run bench -m ./no-such.gguf -p 1
 exits 1 && silent
 
