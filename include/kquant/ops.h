@@ -90,6 +90,22 @@ typedef struct kq_results {
 KQ_API KQ_MUST_CHECK kq_status kq_matmul(kq_device *device, const kq_activations *x, const kq_weights *w, const float *bias, const kq_results *y,
                                          kq_error *err);
 
+/* How kq_matmul multiplies m activation rows that meet the same matrix: a batch that shares its weights counts as B * M rows, and in
+ * kq_matmul_gather the pairs that name a matrix count. On one machine, products of the same regime and type give the same result for the
+ * same two rows. */
+typedef enum kq_regime {
+    KQ_REGIME_ROWS,  /* activation rows, a few at a time, beside a row of weights */
+    KQ_REGIME_BATCH, /* all of them beside a row of weights; the same results as KQ_REGIME_ROWS */
+    KQ_REGIME_TILES  /* weights are decoded into panels, which many activation rows meet */
+} kq_regime;
+typedef struct kq_product {
+    kq_regime regime;
+    uint32_t type; /* what is multiplied: KQ_F32; KQ_I8: activations rounded to 8 bits; KQ_BF16: activations and weights rounded to bf16 */
+} kq_product;
+/* The cut-over points depend on the codec, the mode, and the machine, and may change with a release. KQ_E_ARGUMENT: no codec that
+ * decodes, or NULL. */
+KQ_API KQ_MUST_CHECK kq_status kq_matmul_describe(const kq_device *device, uint32_t codec, uint64_t m, kq_product *out, kq_error *err);
+
 /* y[b][m][k] = sum over n of x[b][m][n] * w[b][n][k]: gradients, absorbed attention. x [B, M, N], w as above, y [B, M, K]. One order of
  * sums in both modes: n upwards, product and sum each rounded to f32. */
 KQ_API KQ_MUST_CHECK kq_status kq_matmul_t(kq_device *device, const kq_activations *x, const kq_weights *w, const kq_results *y, kq_error *err);

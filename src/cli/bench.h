@@ -58,8 +58,8 @@ double bench_now(int64_t threads);
 double bench_median(double *values, size_t n); /* sorts them */
 /* Work a second, by the best way there is; `bytes` at `memory` for read and store. 0: the machine has no such unit. */
 double bench_roof(kq_roof roof, kq_pool *pool, void *memory, size_t bytes, uint64_t rounds);
-/* Which unit multiplies: for so many rows of activations that meet a codec's weights. */
-kq_roof bench_unit(uint32_t codec, double rows, bool exact);
+/* Which unit multiplies so many rows of activations (on average) by a matrix of a codec that decodes. */
+kq_roof bench_unit(const kq_device *device, uint32_t codec, double rows);
 const char *bench_roof_name(kq_roof roof);
 /* Memory at a multiple of 4096, or the end of the program. free() ends it. */
 void *bench_memory(size_t bytes);

@@ -9,7 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CACHED_BYTES = 512 << 10, MOST_NODES = 256, ROUTINGS = 16 };
+enum {
+    CACHED_BYTES = 512 << 10,
+    MOST_NODES = 256,
+    ROUTINGS = 16,
+    FEW_ROWS = 16 /* of activations: with more, where the weights lie hardly matters, and one call takes long enough */
+};
 
 typedef struct ops {
     const bench_values *v;
@@ -36,7 +41,6 @@ typedef struct work {
     float *y;
     int32_t *ids;        /* rows of embed and dequantize [m]; experts of gather [ROUTINGS][m * used] */
     bool by_index;       /* embed */
-    double touched;      /* gather: experts that a call touches, on average */
     bench_graph *graph;  /* the peer's */
     size_t graph_calls;
 } work;
@@ -142,9 +146,9 @@ static int take_turns(ops *o, work *w, kq_roof bytes_kind, kq_roof unit, timing 
 
 /* Measures a line and adds it. `moved`: bytes that a call reads or stores at least; `operations`: what it multiplies and adds. */
 static int add_line(ops *o, work *w, kq_roof bytes_kind, double moved, double operations, double rows_together) {
-    kq_roof unit = bench_unit(w->info->codec, rows_together, o->v->exact);
+    kq_roof unit = bench_unit(o->device, w->info->codec, rows_together);
     timing t = {0};
-    if (!choose_calls(o, w, rows_together <= 16)) return cli_fail_kq(NULL, &o->error);
+    if (!choose_calls(o, w, rows_together <= FEW_ROWS)) return cli_fail_kq(NULL, &o->error);
     make_graph(o, w);
     int code = take_turns(o, w, bytes_kind, unit, &t);
     bench_graph_close(w->graph);
@@ -201,7 +205,7 @@ static int bench_matmul(ops *o, const kq_codec_info *info) {
         work line = w;
         line.m = (size_t)list.items[i / 2];
         line.cached = i % 2;
-        if (line.cached ? line.m > 16 || o->v->place == 1 : o->v->place == 2) continue; /* in large products the weights' place hardly matters */
+        if (line.cached ? line.m > FEW_ROWS || o->v->place == 1 : o->v->place == 2) continue;
         if (line.cached) {
             size_t fits = (size_t)o->threads * CACHED_BYTES / w.row_bytes / 16 * 16;
             line.n = CLI_MIN(w.n, CLI_MAX(fits, (size_t)16));

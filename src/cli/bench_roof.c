@@ -47,25 +47,11 @@ const char *bench_roof_name(kq_roof roof) {
     return names[roof];
 }
 
-typedef struct kernels {
-    const char *codec;
-    bool rows, batch, bf16_tiles;
-} kernels;
-
-static void note_kernel(void *ctx, const kq_kernel_row *row) {
-    kernels *k = ctx;
-    k->rows |= !strcmp(row->op, "rows1") && !strcmp(row->codec, k->codec);
-    k->batch |= !strcmp(row->op, "batch") && !strcmp(row->codec, k->codec);
-    k->bf16_tiles |= !strcmp(row->op, "tile") && !strcmp(row->codec, "bf16");
-}
-
-kq_roof bench_unit(uint32_t codec, double rows, bool exact) {
-    enum { TILES_ABOVE = 16, BATCH_TO = 24 }; /* src/cpu/matmul.c */
-    kernels k = {.codec = kq_codec_describe(codec)->name};
-    kq_kernels_list(0, note_kernel, &k);
-    if (exact) return KQ_ROOF_F32;
-    if (rows > (k.batch ? BATCH_TO : TILES_ABOVE)) return k.bf16_tiles ? KQ_ROOF_BF16 : KQ_ROOF_F32;
-    return k.rows ? KQ_ROOF_INT8 : KQ_ROOF_F32;
+kq_roof bench_unit(const kq_device *device, uint32_t codec, double rows) {
+    kq_product p;
+    kq_error e;
+    if (kq_matmul_describe(device, codec, (uint64_t)CLI_MAX(rows + 0.5, 1), &p, &e)) exit(cli_fail_kq(NULL, &e));
+    return p.type == KQ_I8 ? KQ_ROOF_INT8 : p.type == KQ_BF16 ? KQ_ROOF_BF16 : KQ_ROOF_F32;
 }
 
 void *bench_memory(size_t bytes) {

@@ -10,6 +10,8 @@
 #include "cpu/kernels.h"
 #include "program/ops.h"
 
+#include <kquant/ops.h>
+
 /* ---- products ------------------------------------------------------------------------------------------------------ */
 
 /* y[j][n] = sum_k w[n][k] * x[j][k] (+ bias[n]) for w [n_rows, n_cols] in a codec, x [m, n_cols] and y [m, n_rows] in f32, with
@@ -32,6 +34,8 @@ typedef struct kq_matmul_args {
 bool kq_matmul_scratch(uint64_t m, uint64_t n_cols, int n_threads, uint64_t *bytes);
 /* Arguments were checked when the program was verified: no failure is possible here. Takes n_cols whole blocks. */
 void kq_matmul_run(const kq_cpu_table *table, kq_pool *pool, const kq_matmul_args *args, void *scratch);
+/* How it multiplies m activation rows with weights of a codec that decodes. */
+kq_product kq_matmul_product(const kq_cpu_table *table, uint32_t codec, uint64_t m, bool exact);
 
 /* y[t][u] = w[idx[t][u]] x[t][v], v = u, or 0 where x has one row a token: experts' matrices w [n_experts, n_rows, n_cols], one
  * after another, x [n_tokens, n_x, n_cols] with n_x = 1 or n_used, idx [n_tokens, n_used], y [n_tokens, n_used, n_rows], all dense.

@@ -17,8 +17,24 @@ enum {
 
 _Static_assert(BATCH_TO >= TILES_FROM && BATCH_TO <= (int)KQ_BATCH && BATCH_TO % 8 == 0, "what is woven is whole eights at most");
 
-/* The fewest activation rows that go through tiles. */
-static uint64_t tiles_from(const kq_cpu_table *table, uint32_t codec) { return table->batch[codec] ? BATCH_TO + 1 : TILES_FROM; }
+/* ---- regimes ------------------------------------------------------------------------------------------------------- */
+
+/* The fewest activation rows that go through tiles; none do: UINT64_MAX. */
+static uint64_t tiles_from(const kq_cpu_table *table, uint32_t codec, bool exact) {
+    if (exact || !kq_tiles_can(table, codec)) return UINT64_MAX;
+    return table->batch[codec] ? BATCH_TO + 1 : TILES_FROM;
+}
+
+static bool is_woven(kq_batch_fn *batch, uint64_t m) { return batch && m >= BATCH_FROM && m <= BATCH_TO; }
+
+/* Do rows of this codec meet int8 activations? */
+static bool takes_act8(const kq_cpu_table *table, uint32_t codec, bool exact) { return !exact && table->rows1[codec] && table->rowsm[codec]; }
+
+kq_product kq_matmul_product(const kq_cpu_table *table, uint32_t codec, uint64_t m, bool exact) {
+    if (m >= tiles_from(table, codec, exact)) return (kq_product){KQ_REGIME_TILES, kq_tiles_panel(table, codec)};
+    if (!takes_act8(table, codec, exact)) return (kq_product){KQ_REGIME_ROWS, KQ_F32};
+    return (kq_product){is_woven(table->batch[codec], m) ? KQ_REGIME_BATCH : KQ_REGIME_ROWS, KQ_I8};
+}
 
 /* ---- one tile ------------------------------------------------------------------------------------------------------ */
 
@@ -51,7 +67,7 @@ static void matrix_init(matrix *a, const kq_cpu_table *table, uint32_t codec, co
     a->decode = table->decode[codec];
     a->exact = table->exact[KQ_F32];
     a->as_floats = codec == KQ_F32 && (uintptr_t)w % sizeof(float) == 0 && row_bytes % sizeof(float) == 0;
-    if (!exact && table->rows1[codec] && table->rowsm[codec]) {
+    if (takes_act8(table, codec, exact)) {
         a->act8 = table->act8[KQ_F32];
         a->rows1 = table->rows1[codec];
         a->rowsm = table->rowsm[codec];
@@ -91,14 +107,12 @@ static void exact_rows(const matrix *a, size_t first, size_t n, const float *con
         for (size_t i = 0; i < n; i++) y[j][first + i] = kq_exact_sum(lanes[j][i]);
 }
 
-static bool is_woven(const matrix *a, uint64_t m) { return a->batch && m >= BATCH_FROM && m <= BATCH_TO; }
-
 /* One tile of rows times m <= GROUP activation rows: x are kq_act8 rows where there is act8, and floats otherwise. Woven ones
  * are at `woven`. */
 static void tile(const matrix *a, size_t index, const void *const *x, const uint8_t *woven, float *const *y, size_t m) {
     size_t first = index * a->tile_rows, n = KQ_MIN(a->tile_rows, a->n_rows - first), n_blocks = a->n_cols / a->block_weights;
     const uint8_t *w = a->w + first * a->row_bytes;
-    if (is_woven(a, m)) {
+    if (is_woven(a->batch, m)) {
         float *out[KQ_BATCH];
         for (size_t j = 0; j < m; j++) out[j] = y[j] + first;
         a->batch(w, a->row_bytes, n, n_blocks, woven, out, m);
@@ -225,7 +239,7 @@ static void matmul_tiles(const kq_cpu_table *table, kq_pool *pool, const kq_matm
 
 void kq_matmul_run(const kq_cpu_table *table, kq_pool *pool, const kq_matmul_args *args, void *scratch) {
     if (!args->m || !args->n_rows) return;
-    if (!args->exact && args->m >= tiles_from(table, args->codec) && kq_tiles_can(table, args->codec)) {
+    if (args->m >= tiles_from(table, args->codec, args->exact)) {
         matmul_tiles(table, pool, args, scratch);
         return;
     }
@@ -236,7 +250,7 @@ void kq_matmul_run(const kq_cpu_table *table, kq_pool *pool, const kq_matmul_arg
         convert(&job.a, pool, args->x, args->m, args->ldx, scratch);
         job.acts = scratch;
     }
-    if (is_woven(&job.a, args->m)) {
+    if (is_woven(job.a.batch, args->m)) {
         job.woven = (uint8_t *)scratch + args->m * kq_act8_blocks(args->n_cols) * sizeof(kq_act8);
         kq_pool_run(args->m * args->n_cols > SERIAL_FLOATS ? pool : NULL, (args->m + 7) / 8, matmul_weave, &job);
     }
@@ -268,7 +282,7 @@ static void gather_weave(void *ctx, size_t i, size_t worker) {
     uint64_t begin = pairs_begin(job, job->few[i]), n = job->ends[job->few[i]] - begin;
     size_t row = kq_act8_blocks(job->a.n_cols);
     (void)worker;
-    for (size_t at = 0; is_woven(&job->a, n) && at < n; at += 8) {
+    for (size_t at = 0; is_woven(job->a.batch, n) && at < n; at += 8) {
         const kq_act8 *x[8];
         size_t m = KQ_MIN(n - at, 8);
         for (size_t j = 0; j < m; j++) x[j] = job->acts + row_of_pair(job->args, job->pairs[begin + at + j]) * row;
@@ -364,10 +378,9 @@ void kq_gather_run(const kq_cpu_table *table, kq_pool *pool, const kq_gather_arg
     matrix_init(&job.a, table, args->codec, args->w, args->n_rows, args->n_cols, args->row_bytes, 1, args->exact);
     uint64_t n_pairs = args->n_tokens * args->n_used, rows = args->n_tokens * args->n_x, *words = scratch;
     void *rest = words + (4 * args->n_experts + n_pairs + 7) / 8 * 8; /* whole cache lines of words */
-    bool tiles = !args->exact && kq_tiles_can(table, args->codec);
     uint64_t *ends = words, *few = ends + args->n_experts, *many = few + args->n_experts, *woven_at = many + args->n_experts;
     uint64_t *pairs = woven_at + args->n_experts;
-    sort_pairs(&job, tiles ? tiles_from(table, args->codec) : UINT64_MAX, pairs, ends, few, many);
+    sort_pairs(&job, tiles_from(table, args->codec, args->exact), pairs, ends, few, many);
     if (job.n_many) gather_tiles(&job, table, pool, rest);
     if (!job.n_few) return;
     if (job.a.act8) {
@@ -379,7 +392,7 @@ void kq_gather_run(const kq_cpu_table *table, kq_pool *pool, const kq_gather_arg
         for (size_t i = 0; i < job.n_few; i++) {
             uint64_t m = ends[few[i]] - pairs_begin(&job, few[i]);
             woven_at[i] = n_woven;
-            if (is_woven(&job.a, m)) n_woven += woven_rows(m);
+            if (is_woven(job.a.batch, m)) n_woven += woven_rows(m);
         }
         job.woven_at = woven_at;
         job.woven = (uint8_t *)rest + rows * kq_act8_blocks(args->n_cols) * sizeof(kq_act8);

@@ -278,6 +278,15 @@ kq_status kq_matmul(kq_device *device, const kq_activations *x, const kq_weights
     return KQ_OK;
 }
 
+kq_status kq_matmul_describe(const kq_device *device, uint32_t codec, uint64_t m, kq_product *out, kq_error *err) {
+    if (!out) return kq_fail(err, KQ_E_ARGUMENT, "out is NULL");
+    *out = (kq_product){KQ_REGIME_ROWS, KQ_F32};
+    if (!device) return kq_fail(err, KQ_E_ARGUMENT, "device is NULL");
+    if (!kq_codec_decoder(codec)) return kq_fail(err, KQ_E_ARGUMENT, "codec %u is none that decodes", codec);
+    *out = kq_matmul_product(&device->table, codec, m, device->exact);
+    return KQ_OK;
+}
+
 /* ---- y = x w ------------------------------------------------------------------------------------------------------- */
 
 typedef struct transposed {

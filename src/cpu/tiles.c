@@ -17,9 +17,9 @@ enum {
 };
 _Static_assert(PANEL_BYTES % 64 == 0 && DEPTH % KQ_TILE_STEP == 0, "all of it lies in whole cache lines");
 
-static uint32_t panel_codec(const kq_cpu_table *table, uint32_t codec) { return codec != KQ_F32 && table->tile[KQ_BF16] ? KQ_BF16 : KQ_F32; }
+uint32_t kq_tiles_panel(const kq_cpu_table *table, uint32_t codec) { return codec != KQ_F32 && table->tile[KQ_BF16] ? KQ_BF16 : KQ_F32; }
 
-bool kq_tiles_can(const kq_cpu_table *table, uint32_t codec) { return table->tile[panel_codec(table, codec)] != NULL; }
+bool kq_tiles_can(const kq_cpu_table *table, uint32_t codec) { return table->tile[kq_tiles_panel(table, codec)] != NULL; }
 
 bool kq_tiles_scratch(uint64_t n_strips, uint64_t n_cols, int n_threads, uint64_t *bytes) {
     uint64_t threads;
@@ -38,7 +38,7 @@ void kq_tiles_init(kq_tiles *t, const kq_cpu_table *table, kq_pool *pool, uint32
     t->row_bytes = row_bytes;
     t->bias = bias;
     t->n_pieces = t->n_strips = 0;
-    t->panel = panel_codec(table, codec);
+    t->panel = kq_tiles_panel(table, codec);
     t->unit = t->panel == KQ_BF16 ? 2 : 4;
     t->strip_bytes = (n_cols + KQ_TILE_STEP - 1) / KQ_TILE_STEP * KQ_TILE_STEP * KQ_LANES * t->unit;
     /* four tasks a thread where rows are few: a panel of half the height reads the strips twice as often */

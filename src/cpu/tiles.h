@@ -32,7 +32,9 @@ typedef struct kq_tiles {
     float *y[KQ_TILE_STRIPS * KQ_LANES];
 } kq_tiles;
 
-/* Are there kernels for weights of this codec? */
+/* What weights of this codec are in a panel: KQ_BF16 or KQ_F32. */
+uint32_t kq_tiles_panel(const kq_cpu_table *table, uint32_t codec);
+/* Are there kernels for them? */
 bool kq_tiles_can(const kq_cpu_table *table, uint32_t codec);
 /* Bytes of scratch for batches of up to n_strips strips; false on overflow. */
 bool kq_tiles_scratch(uint64_t n_strips, uint64_t n_cols, int n_threads, uint64_t *bytes);

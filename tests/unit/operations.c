@@ -320,6 +320,58 @@ static void rows_are_embedded(void **state) {
     close_devices(&d);
 }
 
+/* What kq_matmul_describe says is what kq_matmul does: a row's result is the same wherever the type, and that it is tiles or not, are the
+ * same, and another where another type is multiplied. */
+static void products_are_as_described(void **state) {
+    (void)state;
+    enum { N = 40, K = 512, MOST = 40 };
+    static const uint32_t masks[] = {1u << 31, KQ_CPU_AVX2, KQ_CPU_AVX2 | KQ_CPU_AVX512, KQ_CPU_ALL & ~(uint32_t)KQ_CPU_AMX, 0};
+    kq_activations x = make_x(KQ_F32, 1, MOST, K, 0);
+    kq_results y = make_y(KQ_F32, 1, MOST, N, 0);
+    for (size_t mode = 0; mode < 2 * KQ_COUNT(masks); mode++) {
+        kq_device_options o = KQ_OPTIONS_INIT(kq_device_options);
+        o.mode = mode % 2 ? KQ_EXACT : KQ_FAST;
+        o.cpu_mask = masks[mode / 2];
+        kq_device *d;
+        assert_int_equal(kq_device_open(&d, &o, NULL), KQ_OK);
+        static const uint32_t codecs[] = {KQ_F32, KQ_BF16, KQ_Q8_0, KQ_Q4_K, KQ_IQ2_XS, KQ_TQ1_0};
+        for (size_t c = 0; c < KQ_COUNT(codecs); c++) {
+            packed p = pack(codecs[c], 1, N, K, 0);
+            struct { kq_product how; float first[N]; } seen[MOST];
+            for (x.rows = y.rows = 1; x.rows <= MOST; x.rows++, y.rows++) {
+                size_t at = x.rows - 1;
+                assert_int_equal(kq_matmul_describe(d, codecs[c], x.rows, &seen[at].how, NULL), KQ_OK);
+                kq_product how = seen[at].how;
+                assert_true(how.type == KQ_F32 || how.type == KQ_BF16 || how.type == KQ_I8);
+                assert_true(how.type != KQ_I8 || how.regime != KQ_REGIME_TILES);
+                assert_true(how.type != KQ_BF16 || how.regime == KQ_REGIME_TILES);
+                if (o.mode == KQ_EXACT) assert_true(how.regime == KQ_REGIME_ROWS && how.type == KQ_F32);
+                assert_int_equal(kq_matmul(d, &x, &p.w, NULL, &y, NULL), KQ_OK);
+                memcpy(seen[at].first, y.data, sizeof seen[at].first);
+                for (size_t i = 0; i < at; i++) {
+                    bool tiles = how.regime == KQ_REGIME_TILES, same = !memcmp(seen[at].first, seen[i].first, sizeof seen[i].first);
+                    if (how.type != seen[i].how.type ? same : !same && tiles == (seen[i].how.regime == KQ_REGIME_TILES))
+                        fail_msg("%s: %zu and %zu rows are not as described", kq_codec_describe(codecs[c])->name, i + 1, at + 1);
+                }
+            }
+            unpack(&p);
+        }
+        kq_device_close(d);
+    }
+    free(y.data);
+    free((void *)(uintptr_t)x.data);
+    kq_product how = {KQ_REGIME_TILES, KQ_I8};
+    kq_device *d;
+    assert_int_equal(kq_device_open(&d, NULL, NULL), KQ_OK);
+    assert_int_equal(kq_matmul_describe(d, KQ_I32, 1, &how, NULL), KQ_E_ARGUMENT);
+    assert_int_equal(how.type, 0);
+    assert_int_equal(kq_matmul_describe(d, KQ_CODEC_LIMIT, 1, &how, NULL), KQ_E_ARGUMENT);
+    assert_int_equal(kq_matmul_describe(d, KQ_Q8_0, 1, NULL, NULL), KQ_E_ARGUMENT);
+    assert_int_equal(kq_matmul_describe(NULL, KQ_Q8_0, 1, &how, NULL), KQ_E_ARGUMENT);
+    assert_int_equal(kq_matmul_describe(d, KQ_Q8_0, 0, &how, NULL), KQ_OK);
+    kq_device_close(d);
+}
+
 static void nothing_is_a_size(void **state) {
     (void)state;
     kq_device *d;
@@ -505,7 +557,7 @@ static void not_a_number_stays_in_its_row(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_are_the_definition), cmocka_unit_test(transposed_products_are_the_definition),
-        cmocka_unit_test(experts_are_chosen_by_index), cmocka_unit_test(rows_are_embedded), cmocka_unit_test(nothing_is_a_size),
+        cmocka_unit_test(experts_are_chosen_by_index), cmocka_unit_test(rows_are_embedded), cmocka_unit_test(products_are_as_described), cmocka_unit_test(nothing_is_a_size),
         cmocka_unit_test(what_cannot_be_is_refused), cmocka_unit_test(memory_is_taken_once), cmocka_unit_test(not_a_number_stays_in_its_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
