@@ -60,15 +60,14 @@ typedef void kq_rowsm_fn(const void *w, size_t row_bytes, size_t n_rows, size_t 
  * 1 <= m <= KQ_ROWSM. Sums may be fused and taken in any order that n alone determines. */
 typedef void kq_rowsf_fn(const void *w, size_t row_bytes, size_t n_rows, size_t n, const float *const *x, float *const *y, size_t m);
 
-/* weave: m <= 8 rows of n blocks of int8 activations beside each other, for batch: 8 * n blocks' bytes, or, of 4 rows and fewer, 4 * n. EXACTLY.
- * With W = 8 or 4 rows, the missing ones zeros, E = 16 / W and c = E * k + e: a block of 256 weights becomes, for its groups g(c) = 0 2 4 6 1 3 5 7
- * and lanes of 32 bits E * row + e, where e counts from 0 to E - 1 and k to W / 2 - 1:
- *     q[k][s][lane]      the dword s of 8 of group g(c)
- *     scale[k][lane], sum[k][lane], sum16[half][k][lane]
- * batch: rowsm for m <= KQ_BATCH rows, woven 8 at a time, the last 8 or fewer for themselves; the same bits. n blocks of activations are as many as
- * kq_act8_blocks of the row has. */
-enum { KQ_BATCH = 32 };
-typedef void kq_weave_fn(const kq_act8 *const *x, size_t m, size_t n, uint8_t *out);
+/* weave: a row of n blocks of int8 activations to its place among m rows, for batch: KQ_WOVEN bytes for each two blocks, m * KQ_WOVEN from one such
+ * piece to the next. EXACTLY. A lane is a group of 32, of the groups 0 2 4 6 1 3 5 7 of the first block, then of the second; a missing block is zeros:
+ *     q[s][lane]         the dword s of 8 of the lane's group
+ *     scale[lane], sum[lane], sum16[half][lane]
+ * batch: rowsm for m <= KQ_BATCH rows woven beside each other; the same bits. n blocks of activations are as many as kq_act8_blocks of the row has. */
+enum { KQ_BATCH = 32, KQ_WOVEN = 2 * sizeof(kq_act8) };
+static inline size_t kq_woven_bytes(size_t n) { return (n + 1) / 2 * KQ_WOVEN; } /* of one row of n blocks */
+typedef void kq_weave_fn(const kq_act8 *x, size_t n, size_t m, uint8_t *out);
 typedef void kq_batch_fn(const void *w, size_t row_bytes, size_t n_rows, size_t n_blocks, const uint8_t *x, float *const *y, size_t m);
 
 /* Tiles, for many activation rows: weights are decoded once into a panel, rows of floats or of bf16 in their own order, and activations

@@ -15,7 +15,7 @@ enum {
     SERIAL_FLOATS = 16 << 10  /* activations that one thread brings into their format sooner than a pool wakes */
 };
 
-_Static_assert(BATCH_TO >= TILES_FROM && BATCH_TO <= (int)KQ_BATCH && BATCH_TO % 8 == 0, "what is woven is whole eights at most");
+_Static_assert(BATCH_TO >= TILES_FROM && BATCH_TO <= (int)KQ_BATCH, "tiles begin where batches end");
 
 /* ---- regimes ------------------------------------------------------------------------------------------------------- */
 
@@ -173,13 +173,10 @@ static void convert(const matrix *a, kq_pool *pool, const float *x, uint64_t m, 
     kq_pool_run(m * a->n_cols > SERIAL_FLOATS ? pool : NULL, m, convert_task, &c);
 }
 
-/* Bytes of m rows of activations in the fast mode's format. */
+/* Bytes of m rows of activations in the fast mode's format, woven or not. */
 static bool converted_bytes(uint64_t m, uint64_t n_cols, uint64_t *bytes) {
-    return kq_mul(n_cols / KQ_ACT_WEIGHTS + 1, sizeof(kq_act8), bytes) && kq_mul(*bytes, m, bytes);
+    return kq_mul(n_cols / KQ_ACT_WEIGHTS + 2, sizeof(kq_act8), bytes) && kq_mul(*bytes, m, bytes);
 }
-
-/* Rows that m woven ones take: whole eights, and four or eight for the rest. */
-static uint64_t woven_rows(uint64_t m) { return m / 8 * 8 + (m % 8 == 0 ? 0 : m % 8 > 4 ? 8 : 4); }
 
 /* ---- y = x w^T ----------------------------------------------------------------------------------------------------- */
 
@@ -192,11 +189,9 @@ typedef struct matmul_job {
 
 static void matmul_weave(void *ctx, size_t i, size_t worker) {
     const matmul_job *job = ctx;
-    size_t row = kq_act8_blocks(job->a.n_cols), m = KQ_MIN(job->args->m - 8 * i, 8);
+    size_t row = kq_act8_blocks(job->a.n_cols);
     (void)worker;
-    const kq_act8 *x[8];
-    for (size_t j = 0; j < m; j++) x[j] = job->acts + (8 * i + j) * row;
-    job->a.weave(x, m, row, job->woven + 8 * i * row * sizeof(kq_act8));
+    job->a.weave(job->acts + i * row, row, job->args->m, job->woven + i * KQ_WOVEN);
 }
 
 static void matmul_task(void *ctx, size_t i, size_t worker) {
@@ -219,7 +214,7 @@ static void matmul_task(void *ctx, size_t i, size_t worker) {
 bool kq_matmul_scratch(uint64_t m, uint64_t n_cols, int n_threads, uint64_t *bytes) {
     uint64_t tiles = 0;
     if (m >= TILES_FROM && !kq_tiles_scratch(m / KQ_LANES + 1, n_cols, n_threads, &tiles)) return false;
-    if (!converted_bytes(m <= BATCH_TO ? m + woven_rows(m) : m, n_cols, bytes)) return false;
+    if (!converted_bytes(m <= BATCH_TO ? 2 * m : m, n_cols, bytes)) return false;
     *bytes = KQ_MAX(*bytes, tiles);
     return true;
 }
@@ -252,7 +247,7 @@ void kq_matmul_run(const kq_cpu_table *table, kq_pool *pool, const kq_matmul_arg
     }
     if (is_woven(job.a.batch, args->m)) {
         job.woven = (uint8_t *)scratch + args->m * kq_act8_blocks(args->n_cols) * sizeof(kq_act8);
-        kq_pool_run(args->m * args->n_cols > SERIAL_FLOATS ? pool : NULL, (args->m + 7) / 8, matmul_weave, &job);
+        kq_pool_run(args->m * args->n_cols > SERIAL_FLOATS ? pool : NULL, args->m, matmul_weave, &job);
     }
     kq_pool_run(pool, job.a.n_tiles, matmul_task, &job);
 }
@@ -282,12 +277,9 @@ static void gather_weave(void *ctx, size_t i, size_t worker) {
     uint64_t begin = pairs_begin(job, job->few[i]), n = job->ends[job->few[i]] - begin;
     size_t row = kq_act8_blocks(job->a.n_cols);
     (void)worker;
-    for (size_t at = 0; is_woven(job->a.batch, n) && at < n; at += 8) {
-        const kq_act8 *x[8];
-        size_t m = KQ_MIN(n - at, 8);
-        for (size_t j = 0; j < m; j++) x[j] = job->acts + row_of_pair(job->args, job->pairs[begin + at + j]) * row;
-        job->a.weave(x, m, row, job->woven + (job->woven_at[i] + at) * row * sizeof(kq_act8));
-    }
+    uint8_t *out = job->woven + job->woven_at[i] * kq_woven_bytes(row);
+    for (size_t j = 0; is_woven(job->a.batch, n) && j < n; j++, out += KQ_WOVEN)
+        job->a.weave(job->acts + row_of_pair(job->args, job->pairs[begin + j]) * row, row, n, out);
 }
 
 static void gather_task(void *ctx, size_t i, size_t worker) {
@@ -298,7 +290,7 @@ static void gather_task(void *ctx, size_t i, size_t worker) {
     uint64_t expert = job->few[i / a.n_tiles], end = job->ends[expert];
     a.w += expert * args->expert_bytes;
     size_t row = kq_act8_blocks(a.n_cols);
-    const uint8_t *woven = job->woven ? job->woven + job->woven_at[i / a.n_tiles] * row * sizeof(kq_act8) : NULL;
+    const uint8_t *woven = job->woven ? job->woven + job->woven_at[i / a.n_tiles] * kq_woven_bytes(row) : NULL;
     const void *x[GROUP];
     float *y[GROUP];
     for (uint64_t at = pairs_begin(job, expert); at < end; at += GROUP) {
@@ -314,9 +306,9 @@ static void gather_task(void *ctx, size_t i, size_t worker) {
 
 bool kq_gather_scratch(uint64_t n_experts, uint64_t n_tokens, uint64_t n_x, uint64_t n_used, uint64_t n_cols, int n_threads,
                        uint64_t *bytes) {
-    uint64_t rows, words, pairs, twice, woven, tiles = 0;
-    if (!kq_mul(n_tokens, n_x, &rows) || !kq_mul(n_tokens, n_used, &pairs) || !kq_mul(pairs, 2, &twice) ||
-        !kq_mul(n_experts, BATCH_TO, &woven) || !kq_add(rows, KQ_MIN(woven, twice), &rows) || !converted_bytes(rows, n_cols, bytes) ||
+    uint64_t rows, words, pairs, woven, tiles = 0;
+    if (!kq_mul(n_tokens, n_x, &rows) || !kq_mul(n_tokens, n_used, &pairs) ||
+        !kq_mul(n_experts, BATCH_TO, &woven) || !kq_add(rows, KQ_MIN(woven, pairs), &rows) || !converted_bytes(rows, n_cols, bytes) ||
         !kq_mul(n_experts, 4, &words) || !kq_add(words, pairs, &words) || !kq_mul(words, sizeof(uint64_t), &words) ||
         !kq_round_up(words, 64, &words)) {
         return false;
@@ -392,7 +384,7 @@ void kq_gather_run(const kq_cpu_table *table, kq_pool *pool, const kq_gather_arg
         for (size_t i = 0; i < job.n_few; i++) {
             uint64_t m = ends[few[i]] - pairs_begin(&job, few[i]);
             woven_at[i] = n_woven;
-            if (is_woven(job.a.batch, m)) n_woven += woven_rows(m);
+            if (is_woven(job.a.batch, m)) n_woven += m;
         }
         job.woven_at = woven_at;
         job.woven = (uint8_t *)rest + rows * kq_act8_blocks(args->n_cols) * sizeof(kq_act8);

@@ -53,7 +53,7 @@ void bench_start(size_t megabytes, uint32_t features) {
     allowed = features;
     memory_bytes = KQ_MAX(megabytes, 4) << 20;
     memory = aligned_alloc(4096, memory_bytes);
-    woven = aligned_alloc(64, KQ_BATCH * kq_act8_blocks(COLS) * sizeof *acts);
+    woven = aligned_alloc(64, KQ_BATCH * kq_woven_bytes(kq_act8_blocks(COLS)));
     acts = aligned_alloc(64, KQ_BATCH * kq_act8_blocks(COLS) * sizeof *acts);
     floats = aligned_alloc(64, KQ_BATCH * COLS * sizeof *floats);
     results = aligned_alloc(64, memory_bytes);
@@ -134,12 +134,7 @@ static void fill(const kq_codec_info *c, size_t bytes) {
 /* The first m activation rows, as batch takes them. */
 static void weave(size_t m) {
     size_t n = kq_act8_blocks(COLS);
-    const kq_act8 *x[8];
-    for (size_t at = 0; at < m; at += 8) {
-        size_t count = KQ_MIN(m - at, 8);
-        for (size_t j = 0; j < count; j++) x[j] = acts + (at + j) * n;
-        kq_weave_f32_generic(x, count, n, woven + at * n * sizeof *acts);
-    }
+    for (size_t j = 0; j < m; j++) kq_weave_f32_generic(acts + j * n, n, m, woven + j * KQ_WOVEN);
 }
 
 static void bench_m(const kq_kernel *k, const kq_codec_info *c, size_t m) {
@@ -173,7 +168,7 @@ void bench_kernel(const kq_kernel *k) {
     if (k->op == KQ_KERNEL_rowsm || k->op == KQ_KERNEL_rowsf || k->op == KQ_KERNEL_exact || k->op == KQ_KERNEL_score || k->op == KQ_KERNEL_blend) {
         for (size_t m = k->op == KQ_KERNEL_rowsm ? 2 : 1; m <= KQ_ROWSM; m *= 2) bench_m(k, c, m);
     } else if (k->op == KQ_KERNEL_batch) {
-        for (size_t m = 4; m <= KQ_BATCH / 2; m *= 2) bench_m(k, c, m);
+        for (size_t m = 2; m <= KQ_BATCH / 2; m *= 2) bench_m(k, c, m);
     } else {
         bench_m(k, c, 1);
     }

@@ -250,33 +250,30 @@ static product define_product(const kq_codec_info *c, const uint8_t *row, size_t
                       .bound = 0x1p-24 * (additions * terms + 3 * weights_alone) + (count / 4 + count / 16) * 0x1p-150 * 32 * 255 * 127};
 }
 
-/* weave, from the words of kernels.h. */
+/* weave, from the words of kernels.h: m rows, one after another. */
 static void weave_case(const kq_kernel *k, size_t m, size_t n, place where) {
     case_name("%s: %zu rows of %zu blocks, at %s", k->name, m, n, place_names[where]);
-    size_t width = m > 4 ? 8 : 4, e_end = 16 / width, k_end = width / 2;
     kq_act8 *acts = buffer_place(&inputs, m * n * sizeof(kq_act8), where, 64);
-    uint8_t *out = buffer_place(&outputs, width * n * sizeof(kq_act8), where, 64), *want;
-    const kq_act8 *x[8];
+    uint8_t *out = buffer_place(&outputs, m * kq_woven_bytes(n), where, 64);
     buffer_place(&weights, 0, AT_START, 1);
     for (size_t i = 0; i < m * n * sizeof(kq_act8); i++) ((uint8_t *)acts)[i] = (uint8_t)random_u32();
-    for (size_t j = 0; j < m; j++) x[j] = acts + j * n;
     buffer_protect(&inputs);
-    ((kq_weave_fn *)k->fn)(x, m, n, out);
+    for (size_t j = 0; j < m; j++) ((kq_weave_fn *)k->fn)(acts + j * n, n, m, out + j * KQ_WOVEN);
     static const size_t groups[8] = {0, 2, 4, 6, 1, 3, 5, 7};
     const kq_act8 none = {0};
-    for (size_t i = 0; i < n; i++) {
-        want = (uint8_t *)expected + i * width * sizeof(kq_act8);
-        for (size_t set = 0; set < k_end; set++) {
+    for (size_t i = 0; i < (n + 1) / 2; i++) {
+        for (size_t j = 0; j < m; j++) {
+            uint8_t *want = (uint8_t *)expected + (i * m + j) * KQ_WOVEN;
             for (size_t lane = 0; lane < 16; lane++) {
-                size_t row = lane / e_end, g = groups[e_end * set + lane % e_end];
-                const kq_act8 *a = row < m ? x[row] + i : &none;
-                for (size_t s = 0; s < 8; s++) memcpy(want + ((set * 8 + s) * 16 + lane) * 4, a->q + 32 * g + 4 * s, 4);
+                size_t block = 2 * i + lane / 8, g = groups[lane % 8];
+                const kq_act8 *a = block < n ? acts + j * n + block : &none;
+                for (size_t s = 0; s < 8; s++) memcpy(want + (s * 16 + lane) * 4, a->q + 32 * g + 4 * s, 4);
                 const float values[4] = {a->scale[g], a->sum[g], a->sum16[2 * g], a->sum16[2 * g + 1]};
-                for (size_t v = 0; v < 4; v++) memcpy(want + ((k_end * 8 + v * k_end + set) * 16 + lane) * 4, &values[v], 4);
+                for (size_t v = 0; v < 4; v++) memcpy(want + ((8 + v) * 16 + lane) * 4, &values[v], 4);
             }
         }
     }
-    if (memcmp(out, expected, width * n * sizeof(kq_act8))) case_failed("differs from the definition");
+    if (memcmp(out, expected, m * kq_woven_bytes(n))) case_failed("differs from the definition");
     finish_case();
 }
 
@@ -301,7 +298,7 @@ static void call_rows(const kq_kernel *k, const uint8_t *w, size_t pitch, size_t
     } else if (k->op == KQ_KERNEL_batch) {
         size_t blocks = kq_act8_blocks(n_blocks * kq_codec_describe(k->codec)->block_weights);
         uint8_t *woven = (uint8_t *)expected;
-        for (size_t j = 0; j < m; j += 8) kq_weave_f32_generic(x + j, KQ_MIN(m - j, 8), blocks, woven + j * blocks * sizeof(kq_act8));
+        for (size_t j = 0; j < m; j++) kq_weave_f32_generic(x[j], blocks, m, woven + j * KQ_WOVEN);
         ((kq_batch_fn *)k->fn)(w, pitch, n_rows, n_blocks, woven, y, m);
     } else {
         ((kq_rowsm_fn *)k->fn)(w, pitch, n_rows, n_blocks, x, y, m);

@@ -50,21 +50,18 @@ void kq_act8_f32_generic(const float *x, size_t n, kq_act8 *out) {
     }
 }
 
-void kq_weave_f32_generic(const kq_act8 *const *x, size_t m, size_t n, uint8_t *out) {
-    const size_t width = m > 4 ? 8 : 4, each = 16 / width, parts = width / 2, floats = parts * 64; /* a part: a register's worth for each dword */
-    for (size_t i = 0; i < n; i++, out += width * sizeof(kq_act8)) {
-        if (m < width) memset(out, 0, width * sizeof(kq_act8));
-        for (size_t j = 0; j < m; j++) {
-            const kq_act8 *a = x[j] + i;
-            for (size_t c = 0; c < 8; c++) {
-                size_t g = c / 4 + 2 * (c % 4);
-                uint8_t *part = out + c / each * 64 * 8 + (each * j + c % each) * 4, *scale = out + 256 * width + c / each * 64 + (each * j + c % each) * 4;
-                for (size_t s = 0; s < 8; s++) memcpy(part + 64 * s, a->q + 32 * g + 4 * s, 4);
-                memcpy(scale, &a->scale[g], 4);
-                memcpy(scale + floats, &a->sum[g], 4);
-                memcpy(scale + 2 * floats, &a->sum16[2 * g], 4);
-                memcpy(scale + 3 * floats, &a->sum16[2 * g + 1], 4);
-            }
+void kq_weave_f32_generic(const kq_act8 *x, size_t n, size_t m, uint8_t *out) {
+    for (size_t i = 0; i < n; i += 2, out += m * KQ_WOVEN) {
+        if (i + 1 == n) memset(out, 0, KQ_WOVEN);
+        for (size_t lane = 0; lane < KQ_MIN(n - i, 2) * 8; lane++) {
+            const kq_act8 *a = x + i + lane / 8;
+            size_t g = lane % 8 / 4 + 2 * (lane % 4);
+            uint8_t *at = out + 4 * lane;
+            for (size_t s = 0; s < 8; s++) memcpy(at + 64 * s, a->q + 32 * g + 4 * s, 4);
+            memcpy(at + 64 * 8, &a->scale[g], 4);
+            memcpy(at + 64 * 9, &a->sum[g], 4);
+            memcpy(at + 64 * 10, &a->sum16[2 * g], 4);
+            memcpy(at + 64 * 11, &a->sum16[2 * g + 1], 4);
         }
     }
 }

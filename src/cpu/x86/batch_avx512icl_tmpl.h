@@ -19,13 +19,13 @@
  *     sum[lane] = fma(products as a float, scale * the activations' scale, sum[lane])
  *     sum[lane] = fma(what is to be added, the sum of the activations, sum[lane])
  *
- * where a lane is a group of 16 within a unit, or a group of 32 within two units; and sum_lanes adds the sixteen.
+ * where a lane is a group of 16 of even or of odd units, or a group of 32 of these; and sum_lanes adds them.
  *
  * rows1 and rowsm have weights in their order in a register, so each product has a sum of four in each lane, and the lanes of four registers
  * are added crosswise. Small codes do it with 16-bit packs and vpmaddwd by ones: an instruction fewer for each pair of registers.
  *
- * batch has the lanes of other activation rows beside each other, and broadcasts weights: nothing is added crosswise, and the conversion and
- * the scales' products, of which rows1 has one for each 4 products, come once for 8 of them, mill() below. */
+ * batch has a group for each lane, in weights and in woven activations: nothing is added crosswise. Taking weights apart so costs more, but once for
+ * all activation rows. */
 #include "cpu/x86/unit_avx512icl.h"
 
 /* Lanes 4 * quarter + p: the sum of the quarter of products[p], which are sums of four. */
@@ -56,7 +56,7 @@ INLINE __m512 subtract(__m512 m, __m512 x, __m512 sum) { return OFFSET < 0 ? _mm
 
 #if GROUP == 32
 
-enum { UNITS = 2 }; /* in a register of group sums: lane 8 * unit + group */
+enum { SUMS = 1 }; /* a register: lane 8 * unit + group */
 
 INLINE __m512 two_floats8(const float *a, const float *b) {
     __m512 low = _mm512_zextps256_ps512(_mm256_load_ps(a));
@@ -64,7 +64,7 @@ INLINE __m512 two_floats8(const float *a, const float *b) {
 }
 
 /* Two units, or one, whose place beside it stays zero. */
-INLINE void add_units(const BLOCK *b, const BLOCK *next, const lanes *l, const kq_act8 *const *x, size_t i, __m512 *sums, const size_t M) {
+INLINE void add_units(const BLOCK *b, const BLOCK *next, const lanes *l, const kq_act8 *const *x, size_t i, __m512 (*sums)[SUMS], const size_t M) {
     const __m512i first = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 16, 24, 17, 25, 18, 26, 19, 27);
     const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(4));
     __m512 s, m, unused;
@@ -86,19 +86,18 @@ INLINE void add_units(const BLOCK *b, const BLOCK *next, const lanes *l, const k
         __m512i a = unit_products(codes[0], &x[j][i]), c = next ? unit_products(codes[1], &x[j][i + 1]) : _mm512_setzero_si512();
         __m512i products = _mm512_add_epi32(_mm512_permutex2var_epi32(a, first, c), _mm512_permutex2var_epi32(a, second, c));
         __m512 t = _mm512_mul_ps(s, two_floats8(x[j][i].scale, next ? x[j][i + 1].scale : NULL));
-        sums[j] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), t, sums[j]);
-        sums[j] = subtract(m, two_floats8(x[j][i].sum, next ? x[j][i + 1].sum : NULL), sums[j]);
+        sums[j][0] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), t, sums[j][0]);
+        sums[j][0] = subtract(m, two_floats8(x[j][i].sum, next ? x[j][i + 1].sum : NULL), sums[j][0]);
     }
 }
 
 #else
 
-enum { UNITS = 1 }; /* in a register of group sums: lane 2 * (group of 32) + half */
+enum { SUMS = 2 }; /* a register for each unit of two: lane 2 * (group of 32) + half */
 
-INLINE void add_units(const BLOCK *b, const BLOCK *next, const lanes *l, const kq_act8 *const *x, size_t i, __m512 *sums, const size_t M) {
+INLINE void add_unit(const BLOCK *b, const lanes *l, const kq_act8 *const *x, size_t i, __m512 (*sums)[SUMS], const size_t u, const size_t M) {
     const __m512i natural = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     const __m512i pairs = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
-    (void)next;
     __m512 s, m;
     __m512i codes[4];
     unit_codes(b, l, codes);
@@ -107,22 +106,34 @@ INLINE void add_units(const BLOCK *b, const BLOCK *next, const lanes *l, const k
     for (size_t j = 0; j < M; j++) {
         __m512i products = _mm512_permutexvar_epi32(natural, unit_products(codes, &x[j][i]));
         __m512 t = _mm512_mul_ps(s, _mm512_permutexvar_ps(pairs, _mm512_load_ps(x[j][i].scale))); /* with sum[] behind it, unused */
-        sums[j] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), t, sums[j]);
-        sums[j] = subtract(m, _mm512_load_ps(x[j][i].sum16), sums[j]);
+        sums[j][u] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), t, sums[j][u]);
+        sums[j][u] = subtract(m, _mm512_load_ps(x[j][i].sum16), sums[j][u]);
     }
+}
+
+INLINE void add_units(const BLOCK *b, const BLOCK *next, const lanes *l, const kq_act8 *const *x, size_t i, __m512 (*sums)[SUMS], const size_t M) {
+    add_unit(b, l, x, i, sums, 0, M);
+    if (next) add_unit(next, l, x, i + 1, sums, 1, M);
+    else for (size_t j = 0; j < M; j++) sums[j][1] = _mm512_add_ps(sums[j][1], _mm512_setzero_ps()); /* as batch: a zero has no sign */
 }
 
 #endif
 
-/* The tree of a row's end: unit of two (or half of a group), even and odd groups, then the groups 0 2 4 6 (1 3 5 7) as (0 + 4) + (2 + 6). */
-INLINE float sum_lanes(__m512 sum) {
-    const __m512i order = GROUP == 32 ? _mm512_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15)
-                                      : _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 1, 5, 9, 13, 3, 7, 11, 15);
-    sum = _mm512_permutexvar_ps(order, sum);
-    __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(sum), _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(sum), 1)));
+/* The tree of a row's end: units of two, halves of a group, even and odd groups, then the groups 0 2 4 6 (1 3 5 7) as (0 + 4) + (2 + 6). */
+INLINE float sum_eight(__m256 eight) { /* groups 0 2 4 6 1 3 5 7 */
     __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
     __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+INLINE __m256 add_halves(__m512 sum) {
+    return _mm256_add_ps(_mm512_castps512_ps256(sum), _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(sum), 1)));
+}
+INLINE float sum_lanes(const __m512 sums[SUMS]) {
+    const __m512i order = GROUP == 32 ? _mm512_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15)
+                                      : _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 1, 5, 9, 13, 3, 7, 11, 15);
+    __m512 sum = sums[0];
+    if (GROUP == 16) sum = _mm512_add_ps(sum, sums[SUMS - 1]);
+    return sum_eight(add_halves(_mm512_permutexvar_ps(order, sum)));
 }
 
 INLINE void rows_m(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t n_blocks, const kq_act8 *const *x, float *const *y, const size_t M) {
@@ -130,13 +141,14 @@ INLINE void rows_m(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t n_b
     size_t whole = n_blocks / UNIT_BLOCKS, left = n_blocks % UNIT_BLOCKS;
     for (size_t r = 0; r < n_rows; r++, w += row_bytes) {
         const BLOCK *b = (const BLOCK *)(const void *)w;
-        __m512 sums[2];
+        __m512 sums[2][SUMS];
         size_t i = 0;
-        for (size_t j = 0; j < M; j++) sums[j] = _mm512_setzero_ps();
-        for (; i + UNITS <= whole; i += UNITS) {
+        for (size_t j = 0; j < M; j++)
+            for (size_t k = 0; k < SUMS; k++) sums[j][k] = _mm512_setzero_ps();
+        for (; i + 2 <= whole; i += 2) {
             const BLOCK *at = b + UNIT_BLOCKS * i;
-            prefetch_weights(at, UNITS * UNIT_BLOCKS * sizeof *b);
-            add_units(at, UNITS == 2 ? at + UNIT_BLOCKS : NULL, &l, x, i, sums, M);
+            prefetch_weights(at, 2 * UNIT_BLOCKS * sizeof *b);
+            add_units(at, at + UNIT_BLOCKS, &l, x, i, sums, M);
         }
         if (i < whole && !left) add_units(b + UNIT_BLOCKS * i, NULL, &l, x, i, sums, M);
         if (left) { /* the missing blocks are zeros */
@@ -157,162 +169,111 @@ void KERNEL(rows1)(const void *w, size_t row_bytes, size_t n_rows, size_t n_bloc
 
 /* ---- batch --------------------------------------------------------------------------------------------------------- */
 
-/* Four weight rows, 1024 weights at a time, are taken apart into a panel, which stays in L1. Of 256 codes, dword s of the groups 0 2 4 6 (and
- * 1 3 5 7) lies at CODES_AT: 16 bytes that are one weight dword for each lane of 4 activation rows, or twice 8 for 8 rows. A codec whose bytes
- * can be put so sooner than codes defines TURNED, and unit_turned() makes four registers of them; from codes in their order it takes eight
- * instructions, which give another order of dwords. Scales and what is to be added come in the same order of groups. */
-#ifdef TURNED
-#define CODES_AT(odd, s) (128 * (odd) + 16 * (s))
-#else
-#define CODES_AT(odd, s) (64 * ((s) % 4) + 32 * (odd) + 16 * ((s) / 4))
-INLINE void unit_turned(const BLOCK *b, const lanes *l, __m512i turned[4]) {
-    __m512i c[4];
-    unit_codes(b, l, c);
-    __m512i a0 = _mm512_unpacklo_epi32(c[0], c[1]), a1 = _mm512_unpackhi_epi32(c[0], c[1]);
-    __m512i b0 = _mm512_unpacklo_epi32(c[2], c[3]), b1 = _mm512_unpackhi_epi32(c[2], c[3]);
-    turned[0] = _mm512_unpacklo_epi64(a0, b0);
-    turned[1] = _mm512_unpackhi_epi64(a0, b0);
-    turned[2] = _mm512_unpacklo_epi64(a1, b1);
-    turned[3] = _mm512_unpackhi_epi64(a1, b1);
+/* Two units are taken apart into eight registers: register s has dword s of each of their sixteen groups, in the order of weave (kernels.h), so that a
+ * lane is a group's and nothing is added crosswise. A codec whose bytes can be put so sooner than codes defines TURNED and pair_turned(). */
+#ifndef TURNED
+INLINE void pair_turned(const BLOCK *b, const BLOCK *next, const lanes *l, __m512i q[8]) {
+    __m512i c[2][4];
+    unit_codes(b, l, c[0]);
+    unit_codes(next, l, c[1]);
+    turn_codes(c, q);
 }
 #endif
 
-enum { PANEL_ROWS = 4, PANEL_UNITS = 4, HALVES = GROUP == 32 ? 1 : 2 };
-typedef struct panel {
-    _Alignas(64) uint8_t codes[PANEL_UNITS][PANEL_ROWS][256];
-    float scales[PANEL_UNITS][PANEL_ROWS][2][8 * HALVES]; /* scales, then what is to be added; each half of groups of 16 by itself */
-} panel;
+typedef struct pair {
+    __m512i q[8];
+    __m512 scales[SUMS], added[SUMS]; /* of groups, or of their first and second halves */
+} pair;
 
-INLINE void turn_unit(const BLOCK *b, const lanes *l, uint8_t *codes, float *scales) {
-    __m512i c[4];
-    __m512 s, m;
-    unit_turned(b, l, c);
-    for (int i = 0; i < 4; i++) _mm512_store_si512(codes + 64 * i, c[i]);
-    unit_scales(b, l, &s, &m);
-#if GROUP == 32
-    const __m512i order = _mm512_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
-    s = _mm512_permutexvar_ps(order, s);
-    _mm512_store_ps(scales, _mm512_mask_mul_ps(s, 0xff00, s, _mm512_set1_ps(-(OFFSET))));
-#else
-    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 1, 5, 9, 13, 3, 7, 11, 15);
-    _mm512_store_ps(scales, _mm512_permutexvar_ps(order, s));
-    _mm512_store_ps(scales + 16, _mm512_permutexvar_ps(order, _mm512_mul_ps(MINIMA ? m : s, _mm512_set1_ps(-(OFFSET)))));
-#endif
-}
-
-INLINE void turn_row(const BLOCK *row, size_t n_blocks, size_t from, size_t count, const lanes *l, panel *p, size_t r) {
-    for (size_t i = 0; i < count; i++) {
-        size_t block = (from + i) * UNIT_BLOCKS;
-        const BLOCK *b = row + block;
-        BLOCK rest[UNIT_BLOCKS];
-        if (UNIT_BLOCKS > 1 && n_blocks - block < UNIT_BLOCKS) { /* the missing blocks are zeros */
-            memset(rest, 0, sizeof rest);
-            memcpy(rest, b, (n_blocks - block) * sizeof *b);
-            b = rest;
-        }
-        turn_unit(b, l, p->codes[i][r], p->scales[i][r][0]);
+/* Where there is no second unit, the first stands in for it, with scales of zero. */
+INLINE void open_pair(const BLOCK *b, const BLOCK *next, const lanes *l, pair *p) {
+    const __m512i by_32 = _mm512_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7, 16, 18, 20, 22, 17, 19, 21, 23);
+    const __m512i by_16 = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 16, 20, 24, 28, 18, 22, 26, 30);
+    const __m512i order = GROUP == 32 ? by_32 : by_16;
+    const __mmask16 there = next ? 0xffff : 0x00ff;
+    __m512 s[2], m[2];
+    if (!next) next = b;
+    pair_turned(b, next, l, p->q);
+    unit_scales(b, l, &s[0], &m[0]);
+    unit_scales(next, l, &s[1], &m[1]);
+    for (int h = 0; h < SUMS; h++) {
+        const __m512i at = _mm512_add_epi32(order, _mm512_set1_epi32(h)), beside = GROUP == 32 ? _mm512_add_epi32(at, _mm512_set1_epi32(8)) : at;
+        p->scales[h] = _mm512_maskz_permutex2var_ps(there, s[0], at, s[1]);
+        p->added[h] = subtrahend(MINIMA ? _mm512_maskz_permutex2var_ps(there, m[0], beside, m[1]) : p->scales[h]);
     }
 }
 
-/* The dwords, or floats, of one group for each lane of `width` activation rows. */
-INLINE __m512i spread(const void *p, const size_t width) {
-    return width == 8 ? _mm512_set1_epi64((long long)kq_load_u64(p)) : _mm512_broadcast_i32x4(load16(p));
-}
-
-/* The sums of a panel's rows and up to 8 activation rows, for each lane of rows1: eight groups, of two kinds: units of two or halves of groups.
- * They do not fit the registers together, so one kind goes after the other. */
-typedef float sums_state[2][PANEL_ROWS][4][16];
-
-/* A panel of n units times `width` woven activation rows. Each lane is one of 2 (4) groups of one of 8 (4) rows; 4 (2) registers are the groups of a
- * unit, for each of four weight rows. A register of activations serves four weight rows: 5 loads for 4 products, and two load ports. `lines` of what
- * comes next are fetched for each register. */
-INLINE void mill(const panel *p, size_t n, const uint8_t *x, sums_state state, const uint8_t *ahead, size_t lines, const size_t width) {
-    const size_t fours = width / 2, unit_bytes = width * sizeof(kq_act8), steps = GROUP == 32 ? 8 : 4;
-    for (size_t c = 0; c < 2; c++) {
-        __m512 sums[PANEL_ROWS][4];
-        for (size_t r = 0; r < PANEL_ROWS; r++)
-            for (size_t k = 0; k < fours; k++) sums[r][k] = _mm512_load_ps(state[c][r][k]);
-        for (size_t i = GROUP == 32 ? c : 0; i < n; i += UNITS) {
-            const uint8_t *at = x + i * unit_bytes, *codes = p->codes[i][0] + (GROUP == 32 ? 0 : CODES_AT(0, 4 * c));
-            const float *scales = p->scales[i][0][0] + (GROUP == 32 ? 0 : 8 * c);
-            const uint8_t *q = at + (GROUP == 32 ? 0 : 256 * c), *x_scales = at + width * 256;
-            const uint8_t *x_sums = x_scales + (GROUP == 32 ? fours : fours * (2 + c)) * 64;
+/* A pair's products with N activation rows: as many chains of products beside each other, for each takes as long as eight. */
+INLINE void add_pair(const pair *p, const uint8_t *x, float *sums, const int N) {
+    for (int h = 0; h < SUMS; h++) {
+        __m512i t[4];
 #pragma GCC unroll 4
-            for (size_t k = 0; k < fours; k++) {
-                for (size_t line = 0; line < lines; line++, ahead += 64) _mm_prefetch((const char *)ahead, _MM_HINT_T1);
-                __m512i t[PANEL_ROWS];
-#pragma GCC unroll 4
-                for (size_t r = 0; r < PANEL_ROWS; r++) t[r] = _mm512_setzero_si512();
+        for (int j = 0; j < N; j++) t[j] = _mm512_setzero_si512();
 #pragma GCC unroll 8
-                for (size_t s = 0; s < steps; s++) {
-                    __m512i v = _mm512_load_si512(q + (k * 8 + s) * 64);
-                    size_t from = width == 8 ? CODES_AT(k / 2, s) + 8 * (k % 2) : CODES_AT(k, s);
+        for (int s = 8 / SUMS * h; s < 8 / SUMS * (h + 1); s++) {
 #pragma GCC unroll 4
-                    for (size_t r = 0; r < PANEL_ROWS; r++) t[r] = _mm512_dpbusd_epi32(t[r], spread(codes + 256 * r + from, width), v);
-                }
-                __m512 xs = _mm512_load_ps(x_scales + 64 * k), xm = _mm512_load_ps(x_sums + 64 * k);
-#pragma GCC unroll 4
-                for (size_t r = 0; r < PANEL_ROWS; r++) {
-                    const float *s = scales + 16 * HALVES * r + k * (16 / width);
-                    __m512 scale = _mm512_mul_ps(_mm512_castsi512_ps(spread(s, width)), xs);
-                    sums[r][k] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(t[r]), scale, sums[r][k]);
-                    sums[r][k] = _mm512_fmadd_ps(_mm512_castsi512_ps(spread(s + 8 * HALVES, width)), xm, sums[r][k]);
-                }
-            }
+            for (int j = 0; j < N; j++) t[j] = _mm512_dpbusd_epi32(t[j], p->q[s], _mm512_load_si512(x + KQ_WOVEN * j + 64 * s));
         }
-        for (size_t r = 0; r < PANEL_ROWS; r++)
-            for (size_t k = 0; k < fours; k++) _mm512_store_ps(state[c][r][k], sums[r][k]);
-    }
-}
-#define NOINLINE static __attribute__((noinline))
-NOINLINE void mill8(const panel *p, size_t n, const uint8_t *x, sums_state state, const uint8_t *ahead, size_t lines) {
-    mill(p, n, x, state, ahead, lines, 8);
-}
-NOINLINE void mill4(const panel *p, size_t n, const uint8_t *x, sums_state state, const uint8_t *ahead, size_t lines) {
-    mill(p, n, x, state, ahead, lines, 4);
-}
-
-/* The tree of sum_lanes, for the lanes of `width` rows. */
-INLINE void finish(sums_state state, size_t n_rows, float *const *y, size_t m, size_t first, const size_t width) {
-    for (size_t r = 0; r < n_rows; r++) {
-        _Alignas(64) float out[16];
-        __m512 k[4];
-        for (size_t i = 0; i < width / 2; i++) k[i] = _mm512_add_ps(_mm512_load_ps(state[0][r][i]), _mm512_load_ps(state[1][r][i]));
-        __m512 sum = width == 8 ? _mm512_add_ps(_mm512_add_ps(k[0], k[2]), _mm512_add_ps(k[1], k[3])) : _mm512_add_ps(k[0], k[1]);
-        if (width == 4) sum = _mm512_add_ps(sum, _mm512_permute_ps(sum, 0x4e));
-        _mm512_store_ps(out, _mm512_add_ps(sum, _mm512_permute_ps(sum, 0xb1)));
-        for (size_t j = 0; j < m; j++) y[j][first + r] = out[16 / width * j];
+#pragma GCC unroll 4
+        for (int j = 0; j < N; j++) {
+            const uint8_t *at = x + KQ_WOVEN * j;
+            float *sum = sums + 16 * (SUMS * j + h);
+            __m512 scale = _mm512_mul_ps(p->scales[h], _mm512_load_ps(at + WOVEN_SCALES));
+            __m512 v = _mm512_fmadd_ps(_mm512_cvtepi32_ps(t[j]), scale, _mm512_load_ps(sum));
+            _mm512_store_ps(sum, subtract(p->added[h], _mm512_load_ps(at + (GROUP == 32 ? WOVEN_SUMS : WOVEN_SUMS16 + 64 * h)), v));
+        }
     }
 }
 
+/* `count` pairs of a row from `from` on, times m activation rows; what is `ahead` bytes behind them comes meanwhile. */
+INLINE void add_piece(const BLOCK *row, size_t n_blocks, size_t from, size_t count, const lanes *l, const uint8_t *x, size_t m, float *sums,
+                      size_t ahead) {
+    for (size_t i = from; i < from + count; i++) {
+        const BLOCK *b = row + 2 * UNIT_BLOCKS * i;
+        size_t have = n_blocks - 2 * UNIT_BLOCKS * i;
+        BLOCK rest[2 * UNIT_BLOCKS];
+        pair p;
+        prefetch_from(b, 2 * UNIT_BLOCKS * sizeof *b, ahead);
+        if (have >= 2 * UNIT_BLOCKS) {
+            open_pair(b, b + UNIT_BLOCKS, l, &p);
+        } else { /* the missing blocks are zeros */
+            memset(rest, 0, sizeof rest);
+            memcpy(rest, b, have * sizeof *b);
+            open_pair(rest, have > UNIT_BLOCKS ? rest + UNIT_BLOCKS : NULL, l, &p);
+        }
+        size_t j = 0;
+        for (; j + 4 <= m; j += 4) add_pair(&p, x + KQ_WOVEN * j, sums + 16 * SUMS * j, 4);
+        if (m & 2) add_pair(&p, x + KQ_WOVEN * j, sums + 16 * SUMS * j, 2);
+        if (m & 1) add_pair(&p, x + KQ_WOVEN * (m - 1), sums + 16 * SUMS * (m - 1), 1);
+        x += KQ_WOVEN * m;
+    }
+}
+
+INLINE float sum_woven(const float *sums) {
+    __m256 eight = add_halves(_mm512_load_ps(sums));
+    if (SUMS == 2) eight = _mm256_add_ps(eight, add_halves(_mm512_load_ps(sums + 16)));
+    return sum_eight(eight);
+}
+
+/* Where a row's activations do not stay in L1, pieces of them that do meet ROWS rows. */
 void KERNEL(batch)(const void *w, size_t row_bytes, size_t n_rows, size_t n_blocks, const uint8_t *x, float *const *y, size_t m) {
-    enum { SETS = KQ_BATCH / 8, UNIT_BYTES = UNIT_BLOCKS * sizeof(BLOCK), LINES = PANEL_ROWS * UNIT_BYTES / 64 + 1 };
+    enum { IN_L1 = 26 << 10, ROWS = 8 };
+    _Alignas(64) float sums[ROWS][KQ_BATCH * SUMS * 16];
     const lanes l = make_lanes();
-    panel p;
-    _Alignas(64) sums_state state[SETS];
-    size_t units = (n_blocks + UNIT_BLOCKS - 1) / UNIT_BLOCKS, sets = (m + 7) / 8;
-    for (size_t first = 0; first < n_rows; first += PANEL_ROWS) {
-        size_t n = KQ_MIN(n_rows - first, PANEL_ROWS);
+    size_t pairs = (n_blocks + 2 * UNIT_BLOCKS - 1) / (2 * UNIT_BLOCKS), piece = KQ_MAX(IN_L1 / KQ_WOVEN / m, 1);
+    size_t n_together = pairs <= piece ? 1 : ROWS;
+    for (size_t first = 0, n; first < n_rows; first += n) {
         const uint8_t *rows = (const uint8_t *)w + first * row_bytes;
-        memset(state, 0, sets * sizeof state[0]);
-        for (size_t from = 0, count; from < units; from += count) {
-            count = KQ_MIN(units - from, PANEL_UNITS);
-            for (size_t r = 0; r < PANEL_ROWS; r++) { /* the last row stands in for those behind it */
-                turn_row((const BLOCK *)(const void *)(rows + KQ_MIN(r, n - 1) * row_bytes), n_blocks, from, count, &l, &p, r);
-            }
-            /* while a panel is multiplied, a part of the next four rows comes */
-            const uint8_t *ahead = rows + PANEL_ROWS * (row_bytes + from * UNIT_BYTES);
-            for (size_t set = 0; set < sets; set++) {
-                const size_t eights = (LINES + 3) / 4, fours = (LINES + 1) / 2;
-                const uint8_t *at = x + 8 * set * units * sizeof(kq_act8);
-                if (m - 8 * set > 4) mill8(&p, count, at + 8 * from * sizeof(kq_act8), state[set], ahead, set ? 0 : eights);
-                else mill4(&p, count, at + 4 * from * sizeof(kq_act8), state[set], ahead, set ? 0 : fours);
-            }
+        n = KQ_MIN(n_rows - first, n_together);
+        for (size_t r = 0; r < n; r++) memset(sums[r], 0, m * SUMS * 64);
+        for (size_t from = 0, count; from < pairs; from += count) {
+            count = KQ_MIN(pairs - from, piece);
+            for (size_t r = 0; r < n; r++)
+                add_piece((const BLOCK *)(const void *)(rows + r * row_bytes), n_blocks, from, count, &l, x + from * m * KQ_WOVEN, m, sums[r],
+                          n_together > 1 ? ROWS * row_bytes : 4096);
         }
-        for (size_t set = 0; set < sets; set++) {
-            if (m - 8 * set > 4) finish(state[set], n, y + 8 * set, KQ_MIN(m - 8 * set, 8), first, 8);
-            else finish(state[set], n, y + 8 * set, m - 8 * set, first, 4);
-        }
+        for (size_t r = 0; r < n; r++)
+            for (size_t j = 0; j < m; j++) y[j][first + r] = sum_woven(sums[r] + 16 * SUMS * j);
     }
 }
 

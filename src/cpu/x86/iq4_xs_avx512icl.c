@@ -38,9 +38,9 @@ INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *
 }
 
 #define TURNED
-INLINE void unit_turned(const BLOCK *b, const lanes *l, __m512i turned[4]) {
-    turned_nibbles(b->qs, 16, turned);
-    for (int i = 0; i < 4; i++) turned[i] = _mm512_shuffle_epi8(l->levels, turned[i]);
+INLINE void pair_turned(const BLOCK *b, const BLOCK *next, const lanes *l, __m512i q[8]) {
+    turn_nibbles(b->qs, next->qs, 16, q);
+    for (int s = 0; s < 8; s++) q[s] = _mm512_shuffle_epi8(l->levels, q[s]);
 }
 
 #include "cpu/x86/batch_avx512icl_tmpl.h"

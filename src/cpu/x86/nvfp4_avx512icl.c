@@ -38,4 +38,16 @@ INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *
     *scales = *minima = _mm512_mul_ps(s, _mm512_set1_ps(128)); /* biases 15 and 7, and half of it */
 }
 
+/* 16 bytes hold a group of 32: dwords 0 and 1 (4 and 5) in the low nibbles of the first (last) eight, 2 and 3 (6 and 7) in their high ones. */
+#define TURNED
+INLINE void pair_turned(const BLOCK *b, const BLOCK *next, const lanes *l, __m512i q[8]) {
+    __m512i c[4], bytes[4];
+    for (int p = 0; p < 4; p++) c[p] = _mm512_inserti64x4(_mm512_castsi256_si512(load32(b[p].qs)), load32(next[p].qs), 1);
+    turn_quarters(c, bytes);
+    for (int i = 0; i < 4; i++) {
+        q[4 * (i / 2) + i % 2] = _mm512_shuffle_epi8(l->levels, low_nibbles(bytes[i]));
+        q[4 * (i / 2) + 2 + i % 2] = _mm512_shuffle_epi8(l->levels, high_nibbles(bytes[i]));
+    }
+}
+
 #include "cpu/x86/batch_avx512icl_tmpl.h"

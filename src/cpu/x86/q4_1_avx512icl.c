@@ -32,8 +32,8 @@ INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *
 }
 
 #define TURNED
-INLINE void unit_turned(const BLOCK *b, const lanes *l, __m512i turned[4]) {
-    turned_nibbles(b->qs, sizeof *b, turned);
+INLINE void pair_turned(const BLOCK *b, const BLOCK *next, const lanes *l, __m512i q[8]) {
+    turn_nibbles(b->qs, next->qs, sizeof *b, q);
     (void)l;
 }
 

@@ -36,19 +36,55 @@ INLINE __m512i split_nibbles(const void *a, const void *b, __m512i matrices) {
     return _mm512_gf2p8affine_epi64_epi8(qs, matrices, 0);
 }
 
-/* The same of eight groups, 16 bytes at first + i * pitch each, turned as batch_avx512icl_tmpl.h wants it. */
-INLINE void turned_nibbles(const uint8_t *first, size_t pitch, __m512i turned[4]) {
-    const __m512i turn = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    for (int odd = 0; odd < 2; odd++, first += pitch) {
-        __m512i qs = _mm512_castsi128_si512(load16(first));
-        qs = _mm512_mask_broadcast_i32x4(qs, 0x00f0, load16(first + 2 * pitch));
-        qs = _mm512_mask_broadcast_i32x4(qs, 0x0f00, load16(first + 4 * pitch));
-        qs = _mm512_mask_broadcast_i32x4(qs, 0xf000, load16(first + 6 * pitch));
-        qs = _mm512_permutexvar_epi32(turn, qs);
-        turned[2 * odd] = _mm512_and_si512(qs, _mm512_set1_epi8(15));
-        turned[2 * odd + 1] = _mm512_gf2p8affine_epi64_epi8(qs, _mm512_set1_epi64(HIGH_NIBBLE), 0);
+/* Dword i of four registers' quarters, beside each other in a quarter of register i. */
+INLINE void turn_quarters(const __m512i c[4], __m512i out[4]) {
+    __m512i a0 = _mm512_unpacklo_epi32(c[0], c[1]), a1 = _mm512_unpackhi_epi32(c[0], c[1]);
+    __m512i b0 = _mm512_unpacklo_epi32(c[2], c[3]), b1 = _mm512_unpackhi_epi32(c[2], c[3]);
+    out[0] = _mm512_unpacklo_epi64(a0, b0);
+    out[1] = _mm512_unpackhi_epi64(a0, b0);
+    out[2] = _mm512_unpacklo_epi64(a1, b1);
+    out[3] = _mm512_unpackhi_epi64(a1, b1);
+}
+
+/* Turning, as batch_avx512icl_tmpl.h wants it: of the codes of two units, in their order; */
+INLINE void turn_codes(const __m512i codes[2][4], __m512i q[8]) {
+    __m512i a[4], b[4]; /* a quarter each: dwords i and 4 + i of even groups, the same of odd ones */
+    turn_quarters(codes[0], a);
+    turn_quarters(codes[1], b);
+    for (int i = 0; i < 4; i++) {
+        q[i] = _mm512_shuffle_i32x4(a[i], b[i], 0x88);
+        q[4 + i] = _mm512_shuffle_i32x4(a[i], b[i], 0xdd);
     }
 }
+
+/* and of 16 bytes for each group, g * pitch behind the first, dword i of each group in register i. */
+INLINE void turn_bytes(const uint8_t *first, const uint8_t *second, size_t pitch, __m512i out[4]) {
+    __m512i c[4];
+    for (int i = 0; i < 4; i++, first += 2 * pitch, second += 2 * pitch) {
+        if (pitch == 16) {
+            c[i] = _mm512_inserti64x4(_mm512_castsi256_si512(load32(first)), load32(second), 1);
+        } else {
+            c[i] = _mm512_mask_broadcast_i32x4(_mm512_castsi128_si512(load16(first)), 0x00f0, load16(first + pitch));
+            c[i] = _mm512_mask_broadcast_i32x4(c[i], 0x0f00, load16(second));
+            c[i] = _mm512_mask_broadcast_i32x4(c[i], 0xf000, load16(second + pitch));
+        }
+    }
+    turn_quarters(c, out);
+}
+INLINE __m512i low_nibbles(__m512i bytes) { return _mm512_and_si512(bytes, _mm512_set1_epi8(15)); }
+INLINE __m512i high_nibbles(__m512i bytes) { return _mm512_gf2p8affine_epi64_epi8(bytes, _mm512_set1_epi64(HIGH_NIBBLE), 0); }
+/* Split nibbles: the low ones are dwords 0 .. 3, the high ones 4 .. 7. */
+INLINE void turn_nibbles(const uint8_t *first, const uint8_t *second, size_t pitch, __m512i q[8]) {
+    __m512i bytes[4];
+    turn_bytes(first, second, pitch, bytes);
+    for (int i = 0; i < 4; i++) {
+        q[i] = low_nibbles(bytes[i]);
+        q[4 + i] = high_nibbles(bytes[i]);
+    }
+}
+
+/* Where a row's floats lie behind its 512 activations (weave, kernels.h). */
+enum { WOVEN_SCALES = 512, WOVEN_SUMS = 576, WOVEN_SUMS16 = 640 };
 
 /* Sixteen levels, in every quarter, for vpshufb. */
 INLINE __m512i sixteen_levels(const int8_t *levels, int offset) {
