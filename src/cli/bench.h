@@ -103,6 +103,8 @@ double bench_llama_speed(bench_llama *l, bool prompt, int64_t n, int64_t threads
 /* ---- parts: each adds lines, and returns an exit code ------------------------------------------------------------------------ */
 
 int bench_encode(const bench_values *v, const bench_peer *p, bench_report *r);
+/* Refuses shapes that codecs which were named cannot have, and says why; of all codecs these are left out. Before anything is measured. */
+bool bench_ops_check(const bench_values *v, char *text, size_t size);
 int bench_ops(const bench_values *v, const bench_peer *p, bench_report *r);
 /* A temporary model is removed (bench_shape_remove), as soon as nobody needs its name. */
 int bench_model(const bench_values *v, const bench_peer *p, char *path, bool temporary, bench_report *r);

@@ -79,13 +79,16 @@ typedef struct run_state {
     const char *name; /* of the codec, or of the shape */
 } run_state;
 
-/* Tokens a second; negative after an error message. */
+/* Tokens a second; negative after an error message. A prompt goes in batches as a session takes them, so that Ctrl-C is heard in between. */
 static double speed(run_state *s, bool prompt, size_t n, int64_t threads) {
+    enum { BATCH = 512 };
     kq_error e;
     kq_status status = kq_session_rewind(s->session, 0, &e);
     double start = bench_now(threads);
-    for (size_t i = 0; i < n && !status && !cli_stopped(); i += prompt ? n : 1)
-        status = kq_session_append(s->session, s->tokens + i, prompt ? n : 1, s->logits, 1, &e);
+    for (size_t i = 0, size; i < n && !status && !cli_stopped(); i += size) {
+        size = prompt ? CLI_MIN(n - i, (size_t)BATCH) : 1;
+        status = kq_session_append(s->session, s->tokens + i, size, s->logits, !prompt || i + size == n, &e);
+    }
     double seconds = bench_now(threads) - start;
     if (status) cli_fail_kq(NULL, &e);
     return status ? -1 : (double)n / seconds;

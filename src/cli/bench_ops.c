@@ -39,7 +39,8 @@ typedef struct work {
     size_t at;           /* the next matrix, or place of results */
     const float *x;
     float *y;
-    int32_t *ids;        /* rows of embed and dequantize [m]; experts of gather [ROUTINGS][m * used] */
+    int32_t *ids;        /* rows of embed and dequantize [m]; experts of gather [ROUTINGS][ids_pitch] */
+    size_t ids_pitch;    /* m * used, up to a multiple of 32 bytes, which the peer wants */
     bool by_index;       /* embed */
     bench_graph *graph;  /* the peer's */
     size_t graph_calls;
@@ -57,7 +58,7 @@ static bool call(ops *o, work *w) {
         kq_activations x = {.type = KQ_F32, .data = w->x, .bytes = w->m * w->k * sizeof(float), .rows = w->m, .cols = w->k};
         size_t pairs = w->m * w->used;
         kq_results y = {.type = KQ_F32, .data = w->y, .bytes = pairs * w->n * sizeof(float), .rows = pairs, .cols = w->n};
-        return !kq_matmul_gather(o->device, &x, &weights, NULL, w->ids + w->at % ROUTINGS * pairs, pairs, &y, &o->error);
+        return !kq_matmul_gather(o->device, &x, &weights, NULL, w->ids + w->at % ROUTINGS * w->ids_pitch, pairs, &y, &o->error);
     }
     if (w->x) {
         kq_activations x = {.type = KQ_F32, .data = w->x, .bytes = w->m * w->k * sizeof(float), .rows = w->m, .cols = w->k};
@@ -83,7 +84,7 @@ static void make_graph(ops *o, work *w) {
         const uint8_t *weights = o->memory + at * w->matrix_bytes;
         uint32_t codec = w->info->codec;
         if (w->experts) {
-            const int32_t *ids = w->ids + i % ROUTINGS * w->m * w->used;
+            const int32_t *ids = w->ids + i % ROUTINGS * w->ids_pitch;
             fine = bench_graph_gather(w->graph, codec, weights, w->experts, w->n, w->k, w->x, w->m, ids, w->used, w->y);
         } else if (w->x) {
             fine = bench_graph_matmul(w->graph, codec, weights, w->n, w->k, w->x, w->m, w->y);
@@ -131,7 +132,7 @@ static int take_turns(ops *o, work *w, kq_roof bytes_kind, kq_roof unit, timing 
         memory[i] = bench_roof(bytes_kind, o->pool, at, bytes, rounds);
         units[i] = w->x ? bench_roof(unit, o->pool, NULL, 0, 2048) : 0;
         double start = bench_now(o->threads);
-        for (size_t c = 0; c < w->calls; c++) {
+        for (size_t c = 0; c < w->calls && !cli_stopped(); c++) {
             if (!call(o, w)) return cli_fail_kq(NULL, &o->error);
         }
         ours[i] = (bench_now(o->threads) - start) / (double)w->calls;
@@ -140,6 +141,7 @@ static int take_turns(ops *o, work *w, kq_roof bytes_kind, kq_roof unit, timing 
         if (!bench_graph_run(w->graph, o->threads)) return cli_fail(CLI_FAILED, "the peer fails at %s of %s", w->test, w->info->name);
         theirs[i] = (bench_now(o->threads) - start) / (double)w->graph_calls;
     }
+    if (cli_stopped()) return cli_stopped_code();
     *t = (timing){bench_median(ours, runs), w->graph ? bench_median(theirs, runs) : 0, bench_median(memory, runs), bench_median(units, runs)};
     return CLI_FINE;
 }
@@ -171,17 +173,43 @@ static int add_line(ops *o, work *w, kq_roof bytes_kind, double moved, double op
 /* The given list, or the operation's own. */
 static bench_list rows_list(const bench_values *v, const bench_list *own) { return v->m.n ? v->m : *own; }
 
-static work begin(ops *o, const char *test, const kq_codec_info *info, size_t n, size_t k) {
-    work w = {.test = test, .info = info, .n = n, .k = k};
-    w.row_bytes = k / info->block_weights * info->block_bytes;
-    w.matrix_bytes = (n * w.row_bytes + 63) / 64 * 64;
-    w.n_matrices = CLI_MAX(o->bytes / w.matrix_bytes, (size_t)1);
-    return w;
+typedef enum operation { MATMUL, GATHER, EMBED, DEQUANTIZE, N_OPS } operation;
+static const char *const op_names[N_OPS] = {"matmul", "gather", "embed", "dequantize"};
+
+static size_t n_of(const bench_values *v, operation op) { return v->rows ? (size_t)v->rows : op == GATHER ? 768 : 4096; }
+static size_t k_of(const bench_values *v, operation op) { return v->cols ? (size_t)v->cols : op == GATHER ? 2048 : 4096; }
+static bool wanted(const bench_values *v, operation op) {
+    return op == MATMUL ? v->matmul : op == GATHER ? v->gather : op == EMBED ? v->embed : v->dequantize;
 }
 
-static int too_large(const char *test, const work *w) {
-    return cli_fail(CLI_USAGE, "%s: a matrix of %zu rows of %zu %s has %zu MiB, more than --megabytes", test, w->n, w->k, w->info->name,
-                    w->matrix_bytes >> 20);
+/* Why an operation cannot have its shape with a codec; empty: it can. */
+typedef struct reason {
+    char text[200];
+} reason;
+
+static reason misfit(const bench_values *v, operation op, const kq_codec_info *info) {
+    reason r = {""};
+    size_t n = n_of(v, op) * (op == GATHER ? (size_t)v->experts : 1), k = k_of(v, op), room = (size_t)v->megabytes << 20;
+    size_t bytes = n * (k / info->block_weights) * info->block_bytes;
+    if (k % info->block_weights) {
+        snprintf(r.text, sizeof r.text, "--%s: rows of %zu weights are no whole blocks of %s, which have %u", op_names[op], k, info->name, info->block_weights);
+    } else if (bytes > room) {
+        snprintf(r.text, sizeof r.text, "--%s: %zu rows of %zu weights in %s take %zu MiB; --megabytes has %d", op_names[op], n, k, info->name,
+                 (bytes + (1 << 20) - 1) >> 20, (int)v->megabytes);
+    }
+    for (size_t i = 0; i < v->m.n && op >= EMBED; i++) {
+        size_t m = CLI_MIN((size_t)v->m.items[i], n);
+        if (m * k > room / sizeof(float)) snprintf(r.text, sizeof r.text, "--%s: %zu rows of %zu floats are more than --megabytes", op_names[op], m, k);
+    }
+    return r;
+}
+
+static work begin(ops *o, operation op, const kq_codec_info *info, size_t matrices) {
+    work w = {.test = op_names[op], .info = info, .n = n_of(o->v, op) * matrices, .k = k_of(o->v, op)};
+    w.row_bytes = w.k / info->block_weights * info->block_bytes;
+    w.matrix_bytes = (w.n * w.row_bytes + 63) / 64 * 64;
+    w.n_matrices = CLI_MAX(o->bytes / w.matrix_bytes, (size_t)1);
+    return w;
 }
 
 /* Fills the memory with copies of one matrix of `rows` rows. */
@@ -194,8 +222,7 @@ static int fill(ops *o, const work *w) {
 static int bench_matmul(ops *o, const kq_codec_info *info) {
     static const bench_list own = {{1, 4, 8, 128, 512}, 5};
     bench_list list = rows_list(o->v, &own);
-    work w = begin(o, "matmul", info, o->v->rows ? (size_t)o->v->rows : 4096, o->v->cols ? (size_t)o->v->cols : 4096);
-    if (w.matrix_bytes > o->bytes) return too_large("matmul", &w);
+    work w = begin(o, MATMUL, info, 1);
     size_t most = 0;
     for (size_t i = 0; i < list.n; i++) most = CLI_MAX(most, (size_t)list.items[i]);
     float *x = bench_memory(most * w.k * sizeof(float)), *y = bench_memory(most * w.n * sizeof(float));
@@ -221,15 +248,15 @@ static int bench_matmul(ops *o, const kq_codec_info *info) {
 }
 
 /* Routings of m tokens to `used` different experts each; the experts that one touches, on average. */
-static double route(int32_t *ids, size_t m, size_t used, size_t experts) {
+static double route(int32_t *ids, size_t pitch, size_t m, size_t used, size_t experts) {
     bool *touched = cli_alloc(experts, sizeof *touched);
     size_t sum = 0;
     uint32_t s = 1;
     for (size_t r = 0; r < ROUTINGS; r++) {
         memset(touched, 0, experts * sizeof *touched);
         for (size_t i = 0; i < m * used; i++) {
-            const int32_t *token = ids + r * m * used + i / used * used;
-            int32_t *id = ids + r * m * used + i;
+            const int32_t *token = ids + r * pitch + i / used * used;
+            int32_t *id = ids + r * pitch + i;
             bool again = true;
             while (again) {
                 *id = (int32_t)(((s = s * 1664525 + 1013904223) >> 8) % experts);
@@ -248,9 +275,8 @@ static int bench_gather(ops *o, const kq_codec_info *info) {
     static const bench_list own = {{1, 8, 64}, 3};
     bench_list list = rows_list(o->v, &own);
     size_t experts = (size_t)o->v->experts, used = (size_t)o->v->used;
-    size_t n = o->v->rows ? (size_t)o->v->rows : 768, k = o->v->cols ? (size_t)o->v->cols : 2048;
-    work w = begin(o, "gather", info, n * experts, k);
-    if (w.matrix_bytes > o->bytes) return too_large("gather", &w);
+    work w = begin(o, GATHER, info, experts);
+    size_t n = w.n / experts, k = w.k;
     if (o->v->place == 2) return CLI_FINE; /* experts do not fit there */
     int code = fill(o, &w);
     for (size_t i = 0; i < list.n && code == CLI_FINE; i++) {
@@ -263,9 +289,10 @@ static int bench_gather(ops *o, const kq_codec_info *info) {
         float *x = bench_memory(line.m * k * sizeof(float));
         line.x = x;
         line.y = bench_memory(pairs * n * sizeof(float));
-        line.ids = bench_memory(ROUTINGS * pairs * sizeof *line.ids);
+        line.ids_pitch = (pairs + 7) / 8 * 8;
+        line.ids = bench_memory(ROUTINGS * line.ids_pitch * sizeof *line.ids);
         bench_floats(x, line.m * k, 1, 3);
-        double touched = route(line.ids, line.m, used, experts);
+        double touched = route(line.ids, line.ids_pitch, line.m, used, experts);
         code = add_line(o, &line, KQ_ROOF_READ, touched * (double)(n * w.row_bytes), 2.0 * (double)pairs * (double)n * (double)k,
                         (double)pairs / touched);
         free(x);
@@ -279,8 +306,7 @@ static int bench_gather(ops *o, const kq_codec_info *info) {
 static int bench_decode(ops *o, const kq_codec_info *info, bool by_index) {
     static const bench_list own = {{512}, 1};
     bench_list list = rows_list(o->v, &own);
-    work w = begin(o, by_index ? "embed" : "dequantize", info, o->v->rows ? (size_t)o->v->rows : 4096, o->v->cols ? (size_t)o->v->cols : 4096);
-    if (w.matrix_bytes > o->bytes) return too_large(w.test, &w);
+    work w = begin(o, by_index ? EMBED : DEQUANTIZE, info, 1);
     if (!by_index && o->threads > 1) return CLI_FINE; /* it has no pool */
     w.n_matrices = 1;
     int code = fill(o, &w);
@@ -292,7 +318,6 @@ static int bench_decode(ops *o, const kq_codec_info *info, bool by_index) {
         if (line.cached ? o->v->place == 1 : o->v->place == 2) continue;
         if (line.cached) line.m = CLI_MIN(line.m, fits);
         else line.n_matrices = o->bytes / (line.m * row); /* places of results */
-        if (!line.n_matrices) return cli_fail(CLI_USAGE, "%s: %zu rows of %zu floats are more than --megabytes", w.test, line.m, w.k);
         int32_t *ids = bench_memory(line.m * sizeof *ids);
         uint32_t s = 1;
         size_t range = line.cached ? line.m : w.n;
@@ -308,20 +333,33 @@ static int bench_decode(ops *o, const kq_codec_info *info, bool by_index) {
 /* ---- the part ---------------------------------------------------------------------------------------------------------------- */
 
 static int with_threads(ops *o) {
-    const bench_values *v = o->v;
     int code = CLI_FINE;
-    for (int op = 0; op < 4; op++) {
-        bool wanted = op == 0 ? v->matmul : op == 1 ? v->gather : op == 2 ? v->embed : v->dequantize;
-        for (uint32_t c = 0; c < KQ_CODEC_LIMIT && wanted && code == CLI_FINE; c++) {
-            if (!v->chosen[c]) continue;
+    for (operation op = 0; op < N_OPS; op++) {
+        for (uint32_t c = 0; c < KQ_CODEC_LIMIT && wanted(o->v, op) && code == CLI_FINE; c++) {
             const kq_codec_info *info = kq_codec_describe(c);
-            size_t k = v->cols ? (size_t)v->cols : 4096;
-            if (k % info->block_weights) return cli_fail(CLI_USAGE, "-K %zu is no multiple of %s's block of %u", k, info->name, info->block_weights);
+            if (!o->v->chosen[c] || misfit(o->v, op, info).text[0]) continue;
             cli_bar(info->name, (double)c / KQ_CODEC_LIMIT);
-            code = op == 0 ? bench_matmul(o, info) : op == 1 ? bench_gather(o, info) : bench_decode(o, info, op == 2);
+            code = op == MATMUL ? bench_matmul(o, info) : op == GATHER ? bench_gather(o, info) : bench_decode(o, info, op == EMBED);
         }
     }
     return code;
+}
+
+bool bench_ops_check(const bench_values *v, char *text, size_t size) {
+    for (operation op = 0; op < N_OPS; op++) {
+        char names[512] = "";
+        for (uint32_t c = 0; c < KQ_CODEC_LIMIT && wanted(v, op); c++) {
+            reason r = v->chosen[c] ? misfit(v, op, kq_codec_describe(c)) : (reason){""};
+            if (r.text[0] && v->codec) {
+                snprintf(text, size, "%s", r.text);
+                return false;
+            }
+            size_t n = strlen(names);
+            if (r.text[0]) snprintf(names + n, sizeof names - n, " %s", kq_codec_describe(c)->name);
+        }
+        if (names[0]) cli_note("--%s leaves out those whose blocks do not fit the rows, or that take more than --megabytes:%s", op_names[op], names);
+    }
+    return true;
 }
 
 int bench_ops(const bench_values *v, const bench_peer *p, bench_report *r) {

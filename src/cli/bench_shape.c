@@ -30,7 +30,7 @@ static kq_status produce(void *ctx, kq_status (*put)(void *sink, const void *dat
     const rows *r = ctx;
     for (uint64_t left = r->total; left;) {
         size_t n = (size_t)CLI_MIN(left, (uint64_t)r->bytes);
-        kq_status status = put(sink, r->data, n, err);
+        kq_status status = cli_stopped() ? KQ_E_CANCELLED : put(sink, r->data, n, err);
         if (status) return status;
         left -= n;
     }
@@ -141,7 +141,7 @@ int bench_shape_make(const char *name, const kq_codec_info *codec, char *path, s
     m->codec = codec;
     cli_bar("making the model", 0);
     bool fine = !kq_gguf_writer_open(&m->writer, path, NULL, &m->error) && add_all(m, s);
-    int code = fine ? CLI_FINE : m->error.status ? cli_fail_kq(path, &m->error) : CLI_FAILED;
+    int code = cli_stopped() ? cli_stopped_code() : fine ? CLI_FINE : m->error.status ? cli_fail_kq(path, &m->error) : CLI_FAILED;
     kq_gguf_writer_close(m->writer);
     for (size_t i = 0; i < m->n_made; i++) free(m->made[i].data);
     free(m);

@@ -12,30 +12,31 @@ static const cli_option options[] = {
     {.kind = CLI_HEADING, .help = "what"},
     {.names = "--matmul", CLI_IS_FLAG(matmul), .help = "products x w^T, x [M, K], w [N, K]"},
     {.names = "--gather", CLI_IS_FLAG(gather), .help = "products with experts: M tokens, --used of --experts matrices each"},
-    {.names = "--embed", CLI_IS_FLAG(embed), .help = "M rows looked up and decoded"},
-    {.names = "--dequantize", CLI_IS_FLAG(dequantize), .help = "M rows decoded (on one thread)"},
-    {.names = "--encode", CLI_IS_FLAG(encode), .help = "the encoders"},
+    {.names = "--embed", CLI_IS_FLAG(embed), .help = "M of N rows, looked up by index and decoded"},
+    {.names = "--dequantize", CLI_IS_FLAG(dequantize), .help = "M rows decoded, one after another, on one thread"},
+    {.names = "--encode", CLI_IS_FLAG(encode), .help = "encoders, without importances and with them"},
     {.names = "-m --model", CLI_IS_FILE(model), .help = "a model: pp is a prompt, tg tokens one by one"},
     {.names = "--shape", CLI_IS_TEXT(shape, "NAME"), .help = "the same of a model with random weights, made for the purpose: llama-1b, moe-1b "
                                                              "(32 experts, of which a token meets 8), tiny, tiny-moe"},
     {.kind = CLI_HEADING, .help = "how"},
     {.names = "--codec", CLI_IS_TEXT(codec, "LIST"), .help = "only these codecs: names with commas between them"},
-    {.names = "-M", CLI_IS_TEXT(m_text, "LIST"), .help = "rows of activations (default: each operation's own)"},
-    {.names = "-N", CLI_IS_WHOLE(rows, "N", 16, 1 << 20), .help = "rows of weights (default: 4096; of an expert 768)"},
-    {.names = "-K", CLI_IS_WHOLE(cols, "N", 32, 1 << 20), .help = "columns (default: 4096; of an expert 2048)"},
-    {.names = "--experts", CLI_IS_WHOLE(experts, "N", 1, 4096), .fallback = "128", .help = "matrices"},
+    {.names = "-M", CLI_IS_TEXT(m_text, "LIST"), .help = "rows of activations, or rows to decode (default: by operation)"},
+    {.names = "-N", CLI_IS_WHOLE(rows, "N", 16, 1 << 20), .help = "rows of weights, 4096 unless given; of an expert 768"},
+    {.names = "-K", CLI_IS_WHOLE(cols, "N", 32, 1 << 20), .help = "weights in a row, 4096 unless given; of an expert 2048"},
+    {.names = "--experts", CLI_IS_WHOLE(experts, "N", 1, 4096), .fallback = "128", .help = "matrices of --gather"},
     {.names = "--used", CLI_IS_WHOLE(used, "N", 1, 64), .fallback = "8", .help = "matrices that a token meets"},
-    {.names = "--from", CLI_IS_CHOICE(place, "PLACE", "both memory cache"), .fallback = "both", .help = "where weights lie, in products with few rows"},
-    {.names = "--megabytes", CLI_IS_WHOLE(megabytes, "N", 1, 1 << 16), .fallback = "512", .help = "what counts as memory"},
-    {.names = "-p --n-prompt", CLI_IS_TEXT(prompt_text, "LIST"), .fallback = "512", .help = "tokens of a prompt; 0 for none"},
-    {.names = "-n --n-gen", CLI_IS_TEXT(generate_text, "LIST"), .fallback = "128", .help = "tokens one by one; 0 for none"},
+    {.names = "--from", CLI_IS_CHOICE(place, "PLACE", "both memory cache"), .fallback = "both",
+     .help = "where weights lie: products with many rows and experts are timed from memory only"},
+    {.names = "--megabytes", CLI_IS_WHOLE(megabytes, "N", 1, 1 << 16), .fallback = "512", .help = "how much memory is walked through, so that no cache holds what is read"},
+    {.names = "-p --n-prompt", CLI_IS_TEXT(prompt_text, "LIST"), .fallback = "512", .help = "of a model: tokens of a prompt; 0 for none"},
+    {.names = "-n --n-gen", CLI_IS_TEXT(generate_text, "LIST"), .fallback = "128", .help = "of a model: tokens one by one; 0 for none"},
     {.names = "-t --threads", CLI_IS_TEXT(threads_text, "LIST"), .fallback = "1", .help = CLI_HELP_THREADS},
     {.names = "-r --repetitions", CLI_IS_WHOLE(repetitions, "N", 1, BENCH_MAX_RUNS), .fallback = "5", .help = "the median of so many turns counts"},
     {.names = "--exact", CLI_IS_FLAG(exact), .help = CLI_HELP_EXACT},
     {.names = "--peer", CLI_IS_FILE(peer), .help = "another engine, which takes turns: libggml-cpu.so (operations), libggml-base.so (encoders), "
                                                    "libllama.so or the program llama-bench (models)"},
     {.names = "--format", CLI_IS_CHOICE(format, "FORMAT", "table md csv json"), .fallback = "table", .help = "how the result is written"},
-    {.names = "--json", CLI_IS_FLAG(json), .help = "print JSON"},
+    {.names = "--json", CLI_IS_FLAG(json), .help = "the same as --format json"},
 };
 
 /* Whole numbers between least and most, with commas between them. */
@@ -90,7 +91,11 @@ static bool prepare(bench_values *v) {
     }
     if (!read_list(&v->threads, "-t", v->threads_text, 0, 512) || !read_list(&v->m, "-M", v->m_text, 1, 4096) ||
         !read_list(&v->prompt, "-p", v->prompt_text, 0, 1 << 20) || !read_list(&v->generate, "-n", v->generate_text, 0, 1 << 20)) return false;
-    return choose_codecs(v->codec, v->chosen);
+    char text[200];
+    if (!choose_codecs(v->codec, v->chosen)) return false;
+    if (bench_ops_check(v, text, sizeof text)) return true;
+    cli_fail_usage(&cli_bench, "%s", text);
+    return false;
 }
 
 static int run_models(const bench_values *v, const bench_peer *p, bench_report *r) {
@@ -120,7 +125,16 @@ static int run(const void *given) {
     if (!code && (v.matmul || v.gather || v.embed || v.dequantize)) code = bench_ops(&v, p, &report);
     if (!code && v.encode) code = bench_encode(&v, p, &report);
     cli_bar_clear();
-    if (!code) bench_print(&report, &v);
+    if (!code && !report.n) {
+        code = cli_fail_usage(&cli_bench, "nothing is left to time: experts lie in memory only, --dequantize runs on one thread, f32, f16 and bf16 are not "
+                                          "encoded, -p 0 -n 0 asks nothing of a model, and no codec may have the shape");
+    }
+    if (!code) {
+        bench_print(&report, &v);
+        bool compared = !v.peer;
+        for (size_t i = 0; i < report.n; i++) compared |= report.lines[i].peer > 0;
+        if (!compared) cli_note("the peer %s can do nothing of this", v.peer);
+    }
     bench_report_free(&report);
     bench_peer_close(p);
     return code;

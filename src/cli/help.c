@@ -46,7 +46,8 @@ void cli_option_text(const cli_option *o, char *text, size_t size) {
     size_t n = 0;
 #define FACT(...) n += (size_t)snprintf(facts + n, sizeof facts - n, __VA_ARGS__)
 #define NEXT (n ? "; " : " (")
-    if (o->kind == CLI_NUMBER || (o->kind == CLI_WHOLE && o->max < INT32_MAX)) FACT("%s%g to %g", NEXT, o->min, o->max);
+    if (o->kind == CLI_NUMBER) FACT("%s%g to %g", NEXT, o->min, o->max);
+    if (o->kind == CLI_WHOLE && o->max < INT32_MAX) FACT("%s%.0f to %.0f", NEXT, o->min, o->max);
     if (o->kind == CLI_CHOICE) {
         const char *list = o->choices;
         size_t length;

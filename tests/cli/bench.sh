@@ -77,7 +77,22 @@ refuses 2 "moe-1b"
 run bench -m ./no-such.gguf -p 1
 exits 1 && silent
 
-for wrong in "-t 1" "--matmul -t 1,x" "--matmul -M 0" "--matmul -M 1,,2" "--matmul -M 5000" "--encode --codec q9_9" "--encode --codec i8" \
+# Of all codecs those are left out that cannot have the shape; named, they are refused. What nothing is left of is refused too.
+run bench --embed --from cache -r 1 --megabytes 4 -N 64 -K 64 -M 4
+exits 0 && narrow
+check "a note names what is left out" grep -q 'note: --embed leaves out.* q2_k q3_k' "$err"
+prints q8_0
+check "no K-quant" [ "$(grep -c 'q[2-6]_k' "$out")" -eq 0 ]
+printf '#!/bin/sh\n' >"$work/program"
+chmod +x "$work/program"
+# shellcheck disable=SC2086
+run bench --matmul --codec q8_0 $few -M 1 --peer "$work/program"
+exits 0 && narrow
+check "a peer that is of no use" grep -q 'note: the peer .*program can do nothing' "$err"
+
+for wrong in "--gather --from cache --codec q8_0 --megabytes 400" "--dequantize -t 2 --codec q8_0" "--shape tiny -p 0 -n 0" "--encode --codec f32" \
+    "--embed --codec q8_0 -N 4096 -M 4096 -K 4096 --megabytes 32" \
+    "-t 1" "--matmul -t 1,x" "--matmul -M 0" "--matmul -M 1,,2" "--matmul -M 5000" "--encode --codec q9_9" "--encode --codec i8" \
     "--matmul --codec q4_k -K 48" "--gather --experts 4 --used 5" \
     "--matmul -N 65536 --megabytes 4 --codec f32" "--format xml --matmul" "--shape tiny -p 1,-2" "--shape tiny --codec q4_k,q6_k"; do
     # shellcheck disable=SC2086

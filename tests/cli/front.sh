@@ -71,6 +71,7 @@ check "there are commands" [ -n "$commands" ]
 for command in $commands; do
     run help "$command"
     exits 0 && quiet && prints "usage: kquant $command" && prints "--help" && narrow && plain
+    check "whole numbers are written in full" [ "$(grep -c "[0-9]e[+-][0-9]" "$out")" -eq 0 ]
     check "no line should end with a space" [ "$(grep -c ' $' "$out")" -eq 0 ]
     cp "$out" "$work/first"
     run "$command" --help
