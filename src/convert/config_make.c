@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef unsigned long long ull; /* for printf */
 
@@ -172,10 +173,19 @@ static kq_status put_ids(maker *m) {
     return KQ_OK;
 }
 
+/* Where the reader finds a name that is one: with a slash it is a path, and at a dot one of this machine. */
+static void put_name(maker *m) {
+    kq_string name;
+    if (kq_gguf_get_string(m->g, "general.name", &name, NULL) || !name.size || name.data[0] == '.' || memchr(name.data, '/', name.size)) return;
+    json_t *text = json_stringn(name.data, name.size);
+    if (text) put(m->out, m, "_name_or_path", text); /* NULL: no UTF-8 */
+}
+
 static kq_status fill(maker *m) {
     uint64_t n_layer = 0, n_embd = 0, n_head = 0, n_kv = 0, head = 0;
     const kq_gguf_tensor *embedding = kq_gguf_tensor_find(m->g, "token_embd.weight");
     if (!embedding) return kq_fail(m->err, KQ_E_MODEL, "tensor 'token_embd.weight' is missing");
+    put_name(m);
     put(m->out, m, "architectures", json_pack("[s]", m->class->name));
     put(m->out, m, "model_type", json_string(m->class->model_type));
     KQ_TRY(kq_gguf_get_u64(m->g, full_key(m, "block_count"), 1, 1024, &n_layer, m->err));

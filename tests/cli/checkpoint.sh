@@ -48,6 +48,18 @@ same "$out" "$work/text-made"
 run inspect "$made"
 exits 0 && prints "mlx-kquant checkpoint" && prints "in 6 files"
 
+# its name goes with it; without one it is the folder's own, however the path is written
+for at in "$made" "$made/" "$made//."; do
+    run inspect "$at" --json
+    exits 0 && json name tale
+    sed '/_name_or_path/d' "$at/config.json" >"$work/config" && cp "$work/config" "$made/config.json"
+    run inspect "$at" --json
+    exits 0 && json name made
+    (cd "$made" && "$kquant" inspect . --json >"$out")
+    json name made
+    cp "$whole/config.json" "$made/config.json"
+done
+
 # codecs of choice; the checkpoint is what the GGUF would be
 run quantize "$default_model" "$half" Q5_K_M --allow-requantize --tensor-type ffn_up=q2_k --tensor-type attn_q=iq4_xs -q
 exits 0
