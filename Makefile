@@ -61,13 +61,13 @@ reference:
 matrix:
 	@tools/matrix >docs/matrix.md.new && mv docs/matrix.md.new docs/matrix.md
 
-# The ARM build, cross-compiled and run under qemu-user: every kernel on a processor without dot products, with them, and with 8-bit matrix products.
+# The ARM build, cross-compiled and run under qemu-user: every kernel on a processor without dot products, with them, and with matrix products of int8 and bf16.
 arm:
 	@tools/setup build test arm
 	@$(call configure,build/arm,release,-DCMAKE_TOOLCHAIN_FILE=cmake/aarch64.cmake -DKQ_TESTS=ON)
 	@$(call compile,build/arm)
 	for test in base codec numeric quantize matmul operations; do qemu-aarch64 build/arm/tests/test_$$test || exit 1; done
-	for cpu in cortex-a53:neon neoverse-n1:dotprod max:i8mm; do \
+	for cpu in cortex-a53:neon neoverse-n1:dotprod max:i8mm,bf16mm; do \
 	    qemu-aarch64 -cpu $${cpu%:*} build/arm/tests/check --require=generic,$${cpu#*:} || exit 1; done
 
 fuzz:

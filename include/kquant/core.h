@@ -127,8 +127,9 @@ enum {
     KQ_CPU_AVX512BF16 = 1 << 3, /* AVX512ICL with BF16 */
     KQ_CPU_AMX = 1 << 4,        /* AVX512BF16 with AMX's tiles of bf16, which Linux gives to a process that asks (kq_cpu_features does) */
     KQ_CPU_NEON = 1 << 8,
-    KQ_CPU_DOTPROD = 1 << 9,
-    KQ_CPU_I8MM = 1 << 10
+    KQ_CPU_DOTPROD = 1 << 9,    /* dot products of int8 */
+    KQ_CPU_I8MM = 1 << 10,      /* matrix products of int8 */
+    KQ_CPU_BF16MM = 1 << 11     /* matrix products of bf16 */
 };
 #define KQ_CPU_ALL UINT32_MAX
 

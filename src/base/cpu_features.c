@@ -62,6 +62,7 @@ uint32_t kq_cpu_features(void) {
     uint32_t features = KQ_CPU_NEON; /* part of the base architecture */
     if (cap & (1ul << 20)) features |= KQ_CPU_DOTPROD;  /* HWCAP_ASIMDDP */
     if (cap2 & (1ul << 13)) features |= KQ_CPU_I8MM;    /* HWCAP2_I8MM */
+    if (cap2 & (1ul << 14)) features |= KQ_CPU_BF16MM;  /* HWCAP2_BF16 */
     return features;
 }
 #else
@@ -78,6 +79,7 @@ const char *kq_cpu_feature_name(uint32_t feature) {
     case KQ_CPU_NEON: return "neon";
     case KQ_CPU_DOTPROD: return "dotprod";
     case KQ_CPU_I8MM: return "i8mm";
+    case KQ_CPU_BF16MM: return "bf16mm";
     default: return NULL;
     }
 }

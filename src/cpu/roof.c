@@ -65,7 +65,9 @@ static const row rows[] = {
     {KQ_ROOF_INT8, KQ_CPU_AVX512ICL, .multiply = kq_roof_int8_avx512icl},
 #elif defined(__aarch64__)
     {KQ_ROOF_F32, KQ_CPU_NEON, .multiply = kq_roof_f32_neon},
+    {KQ_ROOF_BF16, KQ_CPU_BF16MM, .multiply = kq_roof_bf16_bf16mm},
     {KQ_ROOF_INT8, KQ_CPU_DOTPROD, .multiply = kq_roof_int8_dotprod},
+    {KQ_ROOF_INT8, KQ_CPU_I8MM, .multiply = kq_roof_int8_i8mm},
 #endif
 };
 

@@ -18,6 +18,6 @@ typedef uint64_t kq_roof_multiply_fn(uint64_t rounds);
 kq_roof_read_fn kq_roof_read_avx2, kq_roof_read_avx512;
 kq_roof_store_fn kq_roof_store_avx2, kq_roof_store_avx512;
 kq_roof_multiply_fn kq_roof_f32_avx2, kq_roof_f32_avx512, kq_roof_bf16_avx512bf16, kq_roof_bf16_amx;
-kq_roof_multiply_fn kq_roof_int8_avx2, kq_roof_int8_avx512icl, kq_roof_f32_neon, kq_roof_int8_dotprod;
+kq_roof_multiply_fn kq_roof_int8_avx2, kq_roof_int8_avx512icl, kq_roof_f32_neon, kq_roof_bf16_bf16mm, kq_roof_int8_dotprod, kq_roof_int8_i8mm;
 
 #endif
