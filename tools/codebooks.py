@@ -42,12 +42,27 @@ def grid(name, file, bits, cell):
     print(f"const {kind} kq_cells_{name}[{len(packed)}] = {{{list_name.replace('(P)', f'(CELL_{cell.upper()})')}}};")
 
 
+def halves(name, file):
+    """The points, which ascend, as lower halves and as steps of the upper half."""
+    codes = {v: code for code, v in enumerate(levels(file))}
+    packed = [sum(codes[v] << 2 * e for e, v in enumerate(point)) for point in points(file)]
+    assert packed == sorted(packed)
+    upper = sorted({p >> 8 for p in packed})
+    rank = [upper.index(p >> 8) for p in packed]
+    steps = [sum((rank[i + j] != rank[i + j - 1]) << j for j in range(1, 8)) for i in range(0, len(rank), 8)]
+    print(f"\nconst kq_halves_{name} kq_halves_of_{name} = {{\n    {{POINTS_{name.upper()}(LOW)}},")
+    for field in [rank[::8], steps, upper]:
+        print("    {" + ",\n     ".join(", ".join("%d" % v for v in field[i:i + 28]) for i in range(0, len(field), 28)) + "},")
+    print("};")
+
+
 def packed_levels(values):
     return "0x" + "".join("%02x" % v for v in reversed(values)) + "u"
 
 
 CELLS = """
 #define PACKED(p) p,
+#define LOW(p) (p) & 255,
 /* a cell's bytes from its codes, 2 or 3 bits each, which name bytes of `levels` */
 #define BYTE(levels, p, bits, e) ((uint64_t)(levels) >> 8 * ((p) >> (bits) * (e) & ((1 << (bits)) - 1)) & 255) << 8 * (e)
 #define CELL_OF_4(levels, p, bits) (BYTE(levels, p, bits, 0) | BYTE(levels, p, bits, 1) | BYTE(levels, p, bits, 2) | BYTE(levels, p, bits, 3))
@@ -68,3 +83,5 @@ table("int8_t", "levels_e2m1", [p[0] for p in points("e2m1_doubled")], "%d", 16)
 for name, file, bits, cell in [("iq2_xxs", "iq2_xxs", 2, "iq2"), ("iq2_xs", "iq2_xs", 2, "iq2"), ("iq2_s", "iq2_s", 2, "iq2"),
                                ("iq3_xxs", "iq3_xxs", 3, "iq3_xxs"), ("iq3_s", "iq3_s", 3, "iq3_s"), ("iq1", "iq1_s", 2, "iq1")]:
     grid(name, file, bits, cell)
+    if name in ["iq2_s", "iq1"]:
+        halves(name, file)

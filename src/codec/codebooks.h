@@ -23,4 +23,15 @@ extern const uint16_t kq_grid_iq1[2048];
 extern const uint64_t kq_cells_iq2_xxs[256], kq_cells_iq2_xs[512], kq_cells_iq2_s[1024], kq_cells_iq1[2048];
 extern const uint32_t kq_cells_iq3_xxs[256], kq_cells_iq3_s[512];
 
+/* The same points in two halves, for lookups among bytes. They ascend, so the upper four codes of a point, as a byte, are steps of its index:
+ * upper[rank], where rank is base[index / 8] and one more for each of the bits 1 .. index % 8 of steps[index / 8]. */
+typedef struct kq_halves_iq2_s {
+    uint8_t lower[1024], base[128], steps[128], upper[128];
+} kq_halves_iq2_s;
+typedef struct kq_halves_iq1 {
+    uint8_t lower[2048], base[256], steps[256], upper[128];
+} kq_halves_iq1;
+extern const kq_halves_iq2_s kq_halves_of_iq2_s;
+extern const kq_halves_iq1 kq_halves_of_iq1;
+
 #endif

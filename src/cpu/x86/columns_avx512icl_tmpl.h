@@ -18,6 +18,7 @@
  *     parts, unit_open(b, l)             what the columns are made of
  *     unit_column(parts, l, k)           column k: 64 codes
  *     unit_scales(b, parts, l, scales)   the scales of each chain's sixteen lanes
+ *     OWN_DECODE    defined where decode is somewhere else; no BACK then
  *     and no other definition of a symbol. All bytes from b on to the end of the unit may be read.
  *
  * VNNI adds 32 products of at most 255 * 127 on 32 of 128 * 127: exact in integers and as a float. A pair of rows has one sum; units are
@@ -115,6 +116,8 @@ INLINE void rows_m(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t n_b
 #define ROWS_OF(op) KERNEL(op)
 #include "cpu/x86/rowsm_tmpl.h"
 
+#ifndef OWN_DECODE
+
 /* 256 weights from codes in places and scales of lanes, `scale_of` being the lane of each sixteen weights. */
 INLINE void decode_256(const __m512i codes[4], const float *scales, const uint8_t *scale_of, float *dst) {
     for (int k = 0; k < 4; k++) {
@@ -163,3 +166,5 @@ void KERNEL(decode)(const void *src, size_t n_blocks, float *dst) {
     decode_unit(rest, &l, scale_of, values);
     memcpy(dst, values, n_blocks * (256 * UNIT_ACTS / UNIT_BLOCKS) * sizeof *dst);
 }
+
+#endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* iq2_s for AVX-512. */
+/* decode of iq2_s for AVX-512. */
 #include "cpu/x86/grid_avx512icl.h"
 
 #define KERNEL(op) kq_##op##_iq2_s_avx512icl
@@ -29,4 +29,4 @@ INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *
     *scales = *minima = half_steps(nibbles_as_floats(b->scales), half(b->d) * 0.25f);
 }
 
-#include "cpu/x86/unit_avx512icl_tmpl.h"
+#include "cpu/x86/decode_avx512icl_tmpl.h"

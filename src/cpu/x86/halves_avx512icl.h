@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* Grids of 1024 and 2048 cells for AVX-512, looked up in registers: lower halves of cells as bytes, upper halves as steps (codebooks.h). A lookup among
+ * 64 bytes is one instruction, and with a mask it leaves what another one found; the tables are L1's. Loads of single cells, of which a core does
+ * hardly two a cycle, and gathers lost: docs/kernels.md. */
+#ifndef KQ_CPU_X86_HALVES_AVX512ICL_H
+#define KQ_CPU_X86_HALVES_AVX512ICL_H
+
+#include "cpu/x86/columns_avx512icl.h"
+
+INLINE __m128i load8(const void *p) { return _mm_loadl_epi64((const __m128i *)p); }
+
+/* GF(2): bits 3 .. 7 to 0 .. 4. */
+#define BITS_FROM_3 (long long)(ROW(4, 128) | ROW(3, 64) | ROW(2, 32) | ROW(1, 16) | ROW(0, 8))
+
+/* Bits 6 and 7 of 64 indices, and both. */
+typedef struct upper_bits {
+    __mmask64 six, seven, both;
+} upper_bits;
+INLINE upper_bits upper_bits_of(__m512i index) {
+    upper_bits m = {_mm512_test_epi8_mask(index, _mm512_set1_epi8(64)), _mm512_movepi8_mask(index), 0};
+    m.both = _kand_mask64(m.six, m.seven);
+    return m;
+}
+
+/* Bytes 0 .. 127, and 0 .. 255, of a table. */
+INLINE __m512i among_128(const uint8_t *table, __m512i index, __mmask64 six) {
+    return _mm512_mask_permutexvar_epi8(_mm512_permutexvar_epi8(index, load64(table)), six, index, load64(table + 64));
+}
+INLINE __m512i among_256(const uint8_t *table, __m512i index, upper_bits m) {
+    __m512i v = among_128(table, index, m.six);
+    v = _mm512_mask_permutexvar_epi8(v, m.seven, index, load64(table + 128));
+    return _mm512_mask_permutexvar_epi8(v, m.both, index, load64(table + 192));
+}
+
+/* The upper halves from the bytes of `base` and `steps` and the lower three bits of indices. */
+INLINE __m512i upper_halves(const uint8_t upper[128], __m512i base, __m512i steps, __m512i index) {
+    const __m512i up_to = _mm512_set1_epi64((long long)0xfe7e3e1e0e060200ull); /* bits 1 .. index % 8 */
+    __m512i passed = _mm512_and_si512(steps, _mm512_permutexvar_epi8(index, up_to));
+    __m512i rank = _mm512_add_epi8(base, _mm512_popcnt_epi8(passed));
+    return _mm512_permutex2var_epi8(load64(upper), rank, load64(upper + 64));
+}
+
+#endif
