@@ -203,24 +203,36 @@ INLINE void open_pair(const BLOCK *b, const BLOCK *next, const lanes *l, pair *p
     }
 }
 
-/* A pair's products with N activation rows: as many chains of products beside each other, for each takes as long as eight. */
-INLINE void add_pair(const pair *p, const uint8_t *x, float *sums, const int N) {
-    for (int h = 0; h < SUMS; h++) {
-        __m512i t[4];
-#pragma GCC unroll 4
-        for (int j = 0; j < N; j++) t[j] = _mm512_setzero_si512();
+/* What is fetched meanwhile: into L1, and into L2. */
+typedef struct stream {
+    const uint8_t *near, *far;
+} stream;
+
+/* A pair's products with N activation rows: their chains run beside each other, for each takes as long as eight products do. `lines` of the stream are
+ * fetched in between, not in a burst, which would fill the buffers and leave nothing to wait for during the arithmetic. */
+INLINE void add_pair(const pair *p, const uint8_t *x, float *sums, const stream *at, const int lines, const int N) {
+    __m512i t[4][SUMS];
 #pragma GCC unroll 8
-        for (int s = 8 / SUMS * h; s < 8 / SUMS * (h + 1); s++) {
-#pragma GCC unroll 4
-            for (int j = 0; j < N; j++) t[j] = _mm512_dpbusd_epi32(t[j], p->q[s], _mm512_load_si512(x + KQ_WOVEN * j + 64 * s));
-        }
+    for (int s = 0; s < 8; s++) {
+        const int h = SUMS == 1 ? 0 : s % 2, d = SUMS == 1 ? s : 4 * h + s / 2; /* halves in turn */
 #pragma GCC unroll 4
         for (int j = 0; j < N; j++) {
-            const uint8_t *at = x + KQ_WOVEN * j;
-            float *sum = sums + 16 * (SUMS * j + h);
-            __m512 scale = _mm512_mul_ps(p->scales[h], _mm512_load_ps(at + WOVEN_SCALES));
-            __m512 v = _mm512_fmadd_ps(_mm512_cvtepi32_ps(t[j]), scale, _mm512_load_ps(sum));
-            _mm512_store_ps(sum, subtract(p->added[h], _mm512_load_ps(at + (GROUP == 32 ? WOVEN_SUMS : WOVEN_SUMS16 + 64 * h)), v));
+            t[j][h] = _mm512_dpbusd_epi32(s < SUMS ? _mm512_setzero_si512() : t[j][h], p->q[d], _mm512_load_si512(x + KQ_WOVEN * j + 64 * d));
+        }
+#pragma GCC unroll 4
+        for (int k = lines * s / 8; k < lines * (s + 1) / 8; k++) {
+            _mm_prefetch((const char *)at->near + 64 * k, _MM_HINT_T0);
+            _mm_prefetch((const char *)at->far + 64 * k, _MM_HINT_T1);
+        }
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < N; j++, x += KQ_WOVEN, sums += 16 * SUMS) {
+        __m512 scales = _mm512_load_ps(x + WOVEN_SCALES);
+#pragma GCC unroll 2
+        for (int h = 0; h < SUMS; h++) {
+            __m512 sum = _mm512_load_ps(sums + 16 * h);
+            sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(t[j][h]), _mm512_mul_ps(p->scales[h], scales), sum);
+            _mm512_store_ps(sums + 16 * h, subtract(p->added[h], _mm512_load_ps(x + (GROUP == 32 ? WOVEN_SUMS : WOVEN_SUMS16 + 64 * h)), sum));
         }
     }
 }
@@ -228,12 +240,13 @@ INLINE void add_pair(const pair *p, const uint8_t *x, float *sums, const int N) 
 /* `count` pairs of a row from `from` on, times m activation rows; what is `ahead` bytes behind them comes meanwhile. */
 INLINE void add_piece(const BLOCK *row, size_t n_blocks, size_t from, size_t count, const lanes *l, const uint8_t *x, size_t m, float *sums,
                       size_t ahead) {
-    for (size_t i = from; i < from + count; i++) {
+    const int lines = (2 * UNIT_BLOCKS * sizeof(BLOCK) + 63) / 64;
+    for (size_t i = from; i < from + count; i++, x += KQ_WOVEN * m) {
         const BLOCK *b = row + 2 * UNIT_BLOCKS * i;
-        size_t have = n_blocks - 2 * UNIT_BLOCKS * i;
+        const stream at = {(const uint8_t *)b + 1024, (const uint8_t *)b + ahead};
+        size_t have = n_blocks - 2 * UNIT_BLOCKS * i, j = 0;
         BLOCK rest[2 * UNIT_BLOCKS];
         pair p;
-        prefetch_from(b, 2 * UNIT_BLOCKS * sizeof *b, ahead);
         if (have >= 2 * UNIT_BLOCKS) {
             open_pair(b, b + UNIT_BLOCKS, l, &p);
         } else { /* the missing blocks are zeros */
@@ -241,11 +254,14 @@ INLINE void add_piece(const BLOCK *row, size_t n_blocks, size_t from, size_t cou
             memcpy(rest, b, have * sizeof *b);
             open_pair(rest, have > UNIT_BLOCKS ? rest + UNIT_BLOCKS : NULL, l, &p);
         }
-        size_t j = 0;
-        for (; j + 4 <= m; j += 4) add_pair(&p, x + KQ_WOVEN * j, sums + 16 * SUMS * j, 4);
-        if (m & 2) add_pair(&p, x + KQ_WOVEN * j, sums + 16 * SUMS * j, 2);
-        if (m & 1) add_pair(&p, x + KQ_WOVEN * (m - 1), sums + 16 * SUMS * (m - 1), 1);
-        x += KQ_WOVEN * m;
+        if (m >= 4) {
+            add_pair(&p, x, sums, &at, lines, 4);
+            for (j = 4; j + 4 <= m; j += 4) add_pair(&p, x + KQ_WOVEN * j, sums + 16 * SUMS * j, &at, 0, 4);
+            if (m & 2) add_pair(&p, x + KQ_WOVEN * j, sums + 16 * SUMS * j, &at, 0, 2);
+        } else if (m & 2) {
+            add_pair(&p, x, sums, &at, lines, 2);
+        }
+        if (m & 1) add_pair(&p, x + KQ_WOVEN * (m - 1), sums + 16 * SUMS * (m - 1), &at, 0, 1);
     }
 }
 
@@ -270,7 +286,7 @@ void KERNEL(batch)(const void *w, size_t row_bytes, size_t n_rows, size_t n_bloc
             count = KQ_MIN(pairs - from, piece);
             for (size_t r = 0; r < n; r++)
                 add_piece((const BLOCK *)(const void *)(rows + r * row_bytes), n_blocks, from, count, &l, x + from * m * KQ_WOVEN, m, sums[r],
-                          n_together > 1 ? ROWS * row_bytes : 4096);
+                          n_together > 1 ? ROWS * row_bytes : 8192);
         }
         for (size_t r = 0; r < n; r++)
             for (size_t j = 0; j < m; j++) y[j][first + r] = sum_woven(sums[r] + 16 * SUMS * j);

@@ -6,14 +6,13 @@
 #include <immintrin.h>
 #include <stddef.h>
 
-/* Into L2 so many bytes ahead: of a stream one page, which starts the next page before the hardware's prefetcher may cross into it; and into L1
- * what comes within the next few blocks. A prefetch never faults, so it may point behind the weights. docs/kernels.md has what this gains. */
-static inline __attribute__((always_inline)) void prefetch_from(const void *p, size_t bytes, size_t ahead) {
+/* Into L2 one page ahead, which starts the next page before the hardware's prefetcher may cross into it, and into L1 what comes within
+ * the next few blocks. A prefetch never faults, so it may point behind the weights. docs/kernels.md has what this gains. */
+static inline __attribute__((always_inline)) void prefetch_weights(const void *p, size_t bytes) {
     for (size_t line = 0; line < bytes; line += 64) {
         _mm_prefetch((const char *)p + 512 + line, _MM_HINT_T0);
-        _mm_prefetch((const char *)p + ahead + line, _MM_HINT_T1);
+        _mm_prefetch((const char *)p + 4096 + line, _MM_HINT_T1);
     }
 }
-static inline __attribute__((always_inline)) void prefetch_weights(const void *p, size_t bytes) { prefetch_from(p, bytes, 4096); }
 
 #endif
