@@ -11,7 +11,7 @@ enum {
     TILES = 128,              /* and where neither limits, this many, so that many and uneven threads end together */
     TILES_FROM = 17,          /* activation rows: fewer are quicker row by row, and give what each gives alone; */
     BATCH_TO = 24,            /* so many are quicker in a batch, where the codec has it */
-    BATCH_FROM = 3,           /* activation rows that are woven for batch, where the codec has it: two are as quick in rowsm */
+    BATCH_FROM = 2,           /* activation rows that are woven for batch, where the codec has it */
     SERIAL_FLOATS = 16 << 10  /* activations that one thread brings into their format sooner than a pool wakes */
 };
 
