@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The GGUF reader on any bytes: what opens is walked to its last byte, through every reader of values. Then once more with an
  * allocation that fails, which one depends on the size of the input. */
+#include "meter.h"
+
 #include <kquant/file.h>
 
 #include <stdlib.h>
@@ -49,24 +51,10 @@ static void read_value(const kq_gguf *g, const kq_gguf_value *v) {
     must(!kq_gguf_element_i64(v, v->count, &n) && !kq_gguf_element_f64(v, v->count, &d));
 }
 
-typedef struct meter {
-    size_t calls, fail_at, live;
-} meter;
-static void *meter_alloc(void *ctx, size_t alignment, size_t size) {
-    meter *m = ctx;
-    void *p;
-    if (++m->calls == m->fail_at || posix_memalign(&p, alignment, size)) return NULL;
-    m->live++;
-    return p;
-}
-static void meter_free(void *ctx, void *memory) {
-    ((meter *)ctx)->live--;
-    free(memory);
-}
 
 static void without_memory(const uint8_t *data, size_t size, kq_status expected) {
     meter m = {.fail_at = size % 16 + 1};
-    kq_allocator a = {.alloc = meter_alloc, .free = meter_free, .ctx = &m};
+    kq_allocator a = meter_allocator(&m);
     kq_gguf_options o = KQ_OPTIONS_INIT(kq_gguf_options);
     o.allocator = &a;
     kq_gguf *g;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A file as a model: what opens gets a session and evaluates three tokens in two batches. Then the same with an allocation that fails,
  * which one depends on the size of the input. The corpus began as the models of tests/golden/models with widths divided by 32. */
+#include "meter.h"
+
 #include "engine/engine.h"
 
 #include <stdlib.h>
@@ -8,25 +10,6 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { N = 3, MOST_BYTES = 1 << 22, MOST_VOCABULARY = 1 << 16 };
-
-typedef struct counter {
-    size_t left, live;
-} counter;
-
-static void *counted_alloc(void *ctx, size_t alignment, size_t size) {
-    counter *c = ctx;
-    void *p;
-    if (c->left == 0 || size > MOST_BYTES) return NULL;
-    c->left--;
-    if (posix_memalign(&p, alignment, size)) return NULL;
-    c->live++;
-    return p;
-}
-
-static void counted_free(void *ctx, void *memory) {
-    ((counter *)ctx)->live--;
-    free(memory);
-}
 
 static void must(bool truth) {
     if (!truth) abort();
@@ -50,8 +33,9 @@ static void evaluate(const kq_model *m, const kq_allocator *a) {
 }
 
 static void open_model(const uint8_t *data, size_t size, size_t allocations) {
-    counter c = {.left = allocations};
-    const kq_allocator a = {counted_alloc, counted_free, &c};
+    meter c = meter_of(allocations);
+    c.most = MOST_BYTES;
+    const kq_allocator a = meter_allocator(&c);
     kq_gguf_options go = KQ_OPTIONS_INIT(kq_gguf_options);
     kq_model_options o = KQ_OPTIONS_INIT(kq_model_options);
     kq_gguf *g;

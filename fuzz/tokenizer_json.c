@@ -104,7 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     if (size < 1 || size > 1 << 20) return 0;
     meter counted = {.fail_at = data[0]};
-    const kq_allocator a = {.alloc = meter_alloc, .free = meter_free, .ctx = &counted};
+    const kq_allocator a = meter_allocator(&counted);
     const uint8_t *config = NULL;
     size_t config_size = 0, at = 1;
     remove_files(in);

@@ -75,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         at += n + 2;
     }
     meter counted = {.fail_at = data[2]};
-    kq_allocator a = {.alloc = meter_alloc, .free = meter_free, .ctx = &counted};
+    kq_allocator a = meter_allocator(&counted);
     kq_tokenizer *t;
     kq_error e;
     if (made_open(&m, &t, &a, &e) == KQ_OK) {

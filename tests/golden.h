@@ -29,28 +29,34 @@ static inline uint8_t *golden_read_file(const char *path, size_t *size) {
     return data;
 }
 
+typedef struct golden_path {
+    char text[1024];
+} golden_path;
+__attribute__((format(printf, 1, 0))) static inline golden_path golden_path_of(const char *format, va_list args) {
+    golden_path p;
+    int n = snprintf(p.text, sizeof p.text, "%s/tests/golden/", KQ_SOURCE_DIR);
+    vsnprintf(p.text + n, sizeof p.text - (size_t)n, format, args);
+    return p;
+}
+
 /* A file of tests/golden, always there. free() the bytes; a zero follows them. */
 __attribute__((format(printf, 2, 3))) static inline uint8_t *golden_read(size_t *size, const char *format, ...) {
-    char path[1024];
-    int n = snprintf(path, sizeof path, "%s/tests/golden/", KQ_SOURCE_DIR);
     va_list args;
     va_start(args, format);
-    vsnprintf(path + n, sizeof path - (size_t)n, format, args);
+    golden_path path = golden_path_of(format, args);
     va_end(args);
-    uint8_t *data = golden_read_file(path, size);
-    if (!data) golden_die("is missing", path);
+    uint8_t *data = golden_read_file(path.text, size);
+    if (!data) golden_die("is missing", path.text);
     return data;
 }
 
 __attribute__((format(printf, 1, 2))) static inline FILE *golden_open(const char *format, ...) {
-    char path[1024];
-    int n = snprintf(path, sizeof path, "%s/tests/golden/", KQ_SOURCE_DIR);
     va_list args;
     va_start(args, format);
-    vsnprintf(path + n, sizeof path - (size_t)n, format, args);
+    golden_path path = golden_path_of(format, args);
     va_end(args);
-    FILE *f = fopen(path, "r");
-    if (!f) golden_die("is missing", path);
+    FILE *f = fopen(path.text, "r");
+    if (!f) golden_die("is missing", path.text);
     return f;
 }
 

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "budget.h"
+#include "meter.h"
 #include "engine/engine.h"
 #include "make_model.h"
 
@@ -299,20 +299,20 @@ static void allocations_fail(void **state) {
     (void)state;
     kq_status status = KQ_E_MEMORY;
     for (size_t n = 0; status; n++) {
-        budget b = {n, 0};
-        kq_allocator a = {budget_alloc, budget_free, &b};
+        meter m = meter_of(n);
+        kq_allocator a = meter_allocator(&m);
         kq_calibration_options o = KQ_OPTIONS_INIT(kq_calibration_options);
         kq_calibration *c;
         o.allocator = &a;
         status = kq_calibration_open(&c, model, &o, NULL);
         assert_true(status == KQ_OK || (status == KQ_E_MEMORY && !c));
         if (!status) {
-            size_t before = b.left = 0;
+            size_t before = m.calls;
             collect(c, N); /* needs none of its own */
-            assert_int_equal(b.left, before);
+            assert_int_equal(m.calls, before);
         }
         kq_calibration_close(c);
-        assert_int_equal(b.live, 0);
+        assert_int_equal(m.live, 0);
         assert_true(n < 1000);
     }
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Checkpoints: a GGUF becomes a folder and is read back with every byte of its tensors, and the same logits. */
+#include "folder.h"
 #include "golden.h"
 #include "make_model.h"
 
@@ -17,17 +18,14 @@ static char base[64], folder[96], file[96];
 
 static int begin(void **state) {
     (void)state;
-    strcpy(base, "/tmp/kquant-checkpoint-XXXXXX");
-    if (!mkdtemp(base)) return -1;
+    if (folder_make(base, "checkpoint")) return -1;
     snprintf(folder, sizeof folder, "%s/out", base);
     snprintf(file, sizeof file, "%s/in.gguf", base);
     return 0;
 }
 static int end(void **state) {
     (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -r %s", base);
-    return system(command);
+    return folder_remove(base);
 }
 
 static void must(kq_status status, const kq_error *e) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* GGUF files that are as they should be: read, walked, split, at the limits. */
+#include "folder.h"
 #include "gguf_build.h"
 
 #include "file/file.h"
@@ -319,8 +320,8 @@ static void write_part(const char *directory, uint32_t no, uint32_t count, uint3
 
 static void in_parts(void **state) {
     (void)state;
-    char directory[] = "/tmp/kquant-parts-XXXXXX", path[256], command[64];
-    assert_non_null(mkdtemp(directory));
+    char directory[64], path[256];
+    assert_int_equal(folder_make(directory, "parts"), 0);
     for (uint32_t no = 0; no < 4; no++) write_part(directory, no, 4, 5, no == 2 ? 16 : 64);
     for (uint32_t named = 1; named <= 4; named++) {
         snprintf(path, sizeof path, "%s/in.parts-%05u-of-00004.gguf", directory, named);
@@ -345,22 +346,20 @@ static void in_parts(void **state) {
         }
         kq_gguf_close(g);
     }
-    snprintf(command, sizeof command, "rm -r %s", directory);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(folder_remove(directory), 0);
 }
 
 static void the_largest_number_of_parts(void **state) {
     (void)state;
-    char directory[] = "/tmp/kquant-parts-XXXXXX", path[256], command[64];
-    assert_non_null(mkdtemp(directory));
+    char directory[64], path[256];
+    assert_int_equal(folder_make(directory, "parts"), 0);
     for (uint32_t no = 0; no < KQ_GGUF_MAX_PARTS; no++) write_part(directory, no, KQ_GGUF_MAX_PARTS, KQ_GGUF_MAX_PARTS * 2 - 3, 32);
     snprintf(path, sizeof path, "%s/in.parts-09999-of-09999.gguf", directory);
     kq_gguf *g = open_ok(path);
     assert_int_equal(kq_gguf_parts(g), KQ_GGUF_MAX_PARTS);
     assert_int_equal(kq_gguf_tensor_find(g, "part.9998.1")->part, 9998);
     kq_gguf_close(g);
-    snprintf(command, sizeof command, "rm -r %s", directory);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(folder_remove(directory), 0);
 }
 
 /* One that was split and merged again says split.count 0; one that was never split may say 1. */

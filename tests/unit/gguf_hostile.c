@@ -2,7 +2,9 @@
 /* GGUF files that are not as they should be. Each is refused with its status and a text that names the thing, its value and the
  * limit; memory stays within a small multiple of the file's size, and so does the number of allocations; a failed
  * allocation at any point leaves nothing behind. */
+#include "folder.h"
 #include "gguf_corpus.h"
+#include "random.h"
 
 #include "file/file.h"
 
@@ -10,7 +12,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -131,12 +132,11 @@ static void check_split(void *ctx, const gguf_split_case *c) {
 
 static void wrong_shards_are_refused_by_name(void **state) {
     (void)state;
-    char directory[] = "/tmp/kquant-split-XXXXXX", command[64];
-    assert_non_null(mkdtemp(directory));
+    char directory[64];
+    assert_int_equal(folder_make(directory, "split"), 0);
     failures = cases = 0;
     assert_int_equal(gguf_split_corpus(directory, check_split, NULL), 0);
-    snprintf(command, sizeof command, "rm -r %s", directory);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(folder_remove(directory), 0);
     assert_int_equal(failures, 0);
     assert_true(cases > 20);
 }
@@ -313,8 +313,8 @@ static void every_allocation_fails_once(void **state) {
 
 static void every_allocation_of_a_split_model_fails_once(void **state) {
     (void)state;
-    char directory[] = "/tmp/kquant-split-XXXXXX", path[128], command[64];
-    assert_non_null(mkdtemp(directory));
+    char directory[64], path[128];
+    assert_int_equal(folder_make(directory, "split"), 0);
     for (uint32_t part = 0; part < 3; part++) {
         gguf b;
         gguf_begin(&b, 3);
@@ -347,15 +347,7 @@ static void every_allocation_of_a_split_model_fails_once(void **state) {
         if (!status) assert_true(m.calls < n);
     }
     assert_true(n > 20);
-    snprintf(command, sizeof command, "rm -r %s", directory);
-    assert_int_equal(system(command), 0);
-}
-
-static uint64_t splitmix(uint64_t *s) {
-    uint64_t z = (*s += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
+    assert_int_equal(folder_remove(directory), 0);
 }
 
 /* Touches every byte that the file promises; returns something, so that nothing is optimised away. */
@@ -389,10 +381,8 @@ static uint64_t walk(const kq_gguf *g) {
 
 /* Any change of any bytes: the file opens and can be walked, or is refused with a text. Says the seed; KQ_SEED repeats one. */
 static void any_mutation(void **state) {
-    (void)state;
-    const char *given = getenv("KQ_SEED");
-    uint64_t seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL) ^ (uint64_t)getpid() << 32, s = seed, sum = 0;
-    print_message("KQ_SEED=%llu\n", (unsigned long long)seed);
+    uint64_t sum = 0;
+    new_seed(state);
     static const uint64_t words[] = {0, 1, 255, 1u << 31, UINT32_MAX, UINT64_C(1) << 32, UINT64_C(1) << 63, UINT64_MAX};
     gguf b;
     gguf_sample(&b, 3);
@@ -402,12 +392,12 @@ static void any_mutation(void **state) {
     for (size_t at = 0; at < b.out.size; at++) {
         for (int round = 0; round < 12; round++) {
             memcpy(copy, b.out.data, b.out.size);
-            size_t size = b.out.size, some = (size_t)splitmix(&s) % 64;
+            size_t size = b.out.size, some = (size_t)next_random() % 64;
             if (round < 8) copy[at] ^= (uint8_t)(1u << round); /* each bit once */
-            else if (round == 8) copy[at] = (uint8_t)splitmix(&s);
-            else if (round == 9) memcpy(copy + at, &words[splitmix(&s) % KQ_COUNT(words)], KQ_MIN((size_t)8, size - at));
-            else if (round == 10) memcpy(copy + at, b.out.data + splitmix(&s) % (size / 2), KQ_MIN(size - at, some));
-            else for (int k = 0; k < 8; k++) copy[splitmix(&s) % size] = (uint8_t)splitmix(&s);
+            else if (round == 8) copy[at] = (uint8_t)next_random();
+            else if (round == 9) memcpy(copy + at, &words[next_random() % KQ_COUNT(words)], KQ_MIN((size_t)8, size - at));
+            else if (round == 10) memcpy(copy + at, b.out.data + next_random() % (size / 2), KQ_MIN(size - at, some));
+            else for (int k = 0; k < 8; k++) copy[next_random() % size] = (uint8_t)next_random();
             meter m = {0};
             kq_error e = {0};
             kq_gguf *g;

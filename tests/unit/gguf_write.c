@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The GGUF writer: what it writes reads back the same; what goes wrong leaves nothing behind and the target untouched. */
 #define _GNU_SOURCE /* unshare */
+#include "folder.h"
 #include "gguf_build.h"
+#include "meter.h"
 
 #include "file/file.h"
 
@@ -27,16 +29,13 @@ static char folder[64], target[128];
 
 static int make_folder(void **state) {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/kquant-write-XXXXXX");
-    if (!mkdtemp(folder)) return -1;
+    if (folder_make(folder, "write")) return -1;
     snprintf(target, sizeof target, "%s/out.gguf", folder);
     return 0;
 }
 static int remove_folder(void **state) {
     (void)state;
-    char command[192];
-    snprintf(command, sizeof command, "chmod u+w %s && rm -r %s", folder, folder);
-    return system(command);
+    return folder_remove(folder);
 }
 static int entries(void) {
     int n = 0;
@@ -491,20 +490,6 @@ static void names_that_are_nearly_too_long(void **state) {
 
 /* ---- memory ------------------------------------------------------------------------------------------------------- */
 
-typedef struct meter {
-    size_t now, calls, fail_at;
-} meter;
-static void *meter_alloc(void *ctx, size_t alignment, size_t size) {
-    meter *m = ctx;
-    void *p;
-    if (++m->calls == m->fail_at || posix_memalign(&p, alignment, size)) return NULL;
-    m->now++;
-    return p;
-}
-static void meter_free(void *ctx, void *memory) {
-    ((meter *)ctx)->now--;
-    free(memory);
-}
 
 static void every_allocation_fails_once(void **state) {
     (void)state;
@@ -516,12 +501,12 @@ static void every_allocation_fails_once(void **state) {
     size_t n = 0;
     while (status) {
         meter m = {.fail_at = ++n};
-        kq_allocator a = {.alloc = meter_alloc, .free = meter_free, .ctx = &m};
+        kq_allocator a = meter_allocator(&m);
         kq_gguf_options o = KQ_OPTIONS_INIT(kq_gguf_options);
         o.allocator = &a;
         status = copy(g, target, &o, NULL);
         assert_true(status == KQ_OK || status == KQ_E_MEMORY);
-        assert_int_equal(m.now, 0);
+        assert_int_equal(m.live, 0);
         assert_int_equal(entries(), status ? 0 : 1);
     }
     assert_true(n > 8);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Vocabularies of folders: what becomes of tokenizer.json, tokenizer.model and their companions, and what is made of a GGUF's. */
+#include "folder.h"
 #include "golden.h"
 
 #include "convert/vocabulary.h"
@@ -20,15 +21,13 @@ typedef struct folder {
 } folder;
 
 static folder make_folder(void) {
-    folder f = {"/tmp/kquant-vocabulary-XXXXXX"};
-    assert_non_null(mkdtemp(f.path));
+    folder f;
+    assert_int_equal(folder_make(f.path, "vocabulary"), 0);
     return f;
 }
 
 static void remove_folder(const folder *f) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -r %s", f->path);
-    assert_int_equal(system(command), 0);
+    assert_int_equal(folder_remove(f->path), 0);
 }
 
 static void put_bytes(const folder *f, const char *name, const void *data, size_t size) {

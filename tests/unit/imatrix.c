@@ -3,6 +3,7 @@
  * hostile files are refused. */
 #include "gguf_build.h"
 #include "golden.h"
+#include "meter.h"
 
 #include "file/file.h"
 
@@ -182,20 +183,6 @@ static void hostile_files(void **state) {
     }
 }
 
-typedef struct meter {
-    size_t calls, fail_at, live;
-} meter;
-static void *meter_alloc(void *ctx, size_t alignment, size_t size) {
-    meter *m = ctx;
-    void *p;
-    if (++m->calls == m->fail_at || posix_memalign(&p, alignment, size)) return NULL;
-    m->live++;
-    return p;
-}
-static void meter_free(void *ctx, void *memory) {
-    ((meter *)ctx)->live--;
-    free(memory);
-}
 
 static void every_allocation_fails_once(void **state) {
     (void)state;
@@ -204,7 +191,7 @@ static void every_allocation_fails_once(void **state) {
         size_t n = 0;
         for (kq_status status = KQ_E_MEMORY; status;) {
             meter m = {.fail_at = ++n};
-            kq_allocator a = {.alloc = meter_alloc, .free = meter_free, .ctx = &m};
+            kq_allocator a = meter_allocator(&m);
             kq_imatrix_options o = KQ_OPTIONS_INIT(kq_imatrix_options);
             o.allocator = &a;
             kq_imatrix *im = NULL, *again = NULL;

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/base.h"
+#include "folder.h"
 #include "golden.h"
 
 #include <math.h>
@@ -81,8 +82,7 @@ static int set_up(void **state) {
     for (int i = 0; i < 3; i++) {
         if (!golden_shared_path(path[i], sizeof path[i], "%s", names[i])) return 0;
     }
-    strcpy(data.folder, "/tmp/kquant-perplexity-XXXXXX");
-    assert_non_null(mkdtemp(data.folder));
+    assert_int_equal(folder_make(data.folder, "perplexity"), 0);
     FINE(kq_pool_open(&data.pool, 0, NULL, &err));
     FINE(kq_gguf_open(&data.source, path[0], NULL, &err));
     FINE(kq_imatrix_open(&data.imatrix, path[1], NULL, &err));

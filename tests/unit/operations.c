@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The public operations: every codec, type, stride and batch against the definition, and every argument that must be refused.
  * In the exact mode results are compared bit for bit with the words of docs/kernels.md; in the fast mode within its documented error. */
+#include "meter.h"
+#include "random.h"
+
 #include "base/base.h"
 #include "codec/codec.h"
 
@@ -13,15 +16,6 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
-
-static uint64_t seed = 20261121;
-static uint64_t next(void) { /* splitmix64 */
-    uint64_t z = seed += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
-static float uniform(void) { return (float)((double)(next() >> 40) * 0x1p-23 - 1.0); }
 
 enum { GUARD = 0x5a };
 
@@ -290,7 +284,7 @@ static void experts_are_chosen_by_index(void **state) {
     gathered(&d, &p, KQ_F32, 4, left, NULL, 9);      /* every expert once */
     gathered(&d, &p, KQ_F32, 4, NULL, right, 0);     /* nothing */
     int32_t many[400];
-    for (size_t i = 0; i < 400; i++) many[i] = (int32_t)(next() % 4);
+    for (size_t i = 0; i < 400; i++) many[i] = (int32_t)(next_random() % 4);
     gathered(&d, &q, KQ_F32, 200, NULL, many, 400);  /* many tokens an expert: the tiles */
     unpack(&p);
     unpack(&q);
@@ -482,43 +476,30 @@ static void what_cannot_be_is_refused(void **state) {
 }
 
 /* Memory that fails leaves the device usable; scratch is taken in the first round only. */
-typedef struct counting {
-    int left, taken;
-} counting;
-static void *count_alloc(void *ctx, size_t alignment, size_t size) {
-    counting *c = ctx;
-    if (c->left-- <= 0) return NULL;
-    c->taken++;
-    void *p = NULL;
-    return posix_memalign(&p, KQ_MAX(alignment, sizeof(void *)), size) ? NULL : p;
-}
-static void count_free(void *ctx, void *memory) {
-    (void)ctx;
-    free(memory);
-}
 static void memory_is_taken_once(void **state) {
     (void)state;
-    counting c = {0, 0};
-    kq_allocator a = {count_alloc, count_free, &c};
+    meter m = meter_of(0);
+    kq_allocator a = meter_allocator(&m);
     kq_device_options o = KQ_OPTIONS_INIT(kq_device_options);
     o.allocator = &a;
     kq_device *d;
     assert_int_equal(kq_device_open(&d, &o, NULL), KQ_E_MEMORY);
-    c.left = 1;
+    m.fail_at = m.calls + 2; /* one more is given */
     assert_int_equal(kq_device_open(&d, &o, NULL), KQ_OK);
     packed p = pack(KQ_Q4_K, 1, 8, 256, 0);
     kq_activations x = make_x(KQ_F16, 1, 3, 256, 0);
     kq_results y = make_y(KQ_F16, 1, 3, 8, 0);
     assert_int_equal(kq_matmul(d, &x, &p.w, NULL, &y, NULL), KQ_E_MEMORY);
     for (size_t i = 0; i < y.bytes; i++) assert_int_equal(((uint8_t *)y.data)[i], GUARD);
-    c.left = 1;
+    m.fail_at = m.calls + 2; /* one more is given */
     for (int i = 0; i < 3; i++) assert_int_equal(kq_matmul(d, &x, &p.w, NULL, &y, NULL), KQ_OK);
-    assert_int_equal(c.taken, 2);
+    assert_int_equal(m.live, 2);
     assert_true(kq_device_scratch(d) > 0);
     free((void *)(uintptr_t)x.data);
     free(y.data);
     unpack(&p);
     kq_device_close(d);
+    assert_int_equal(m.live, 0);
 }
 
 /* A NaN stays in its row. */

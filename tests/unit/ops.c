@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* cpu: every operation of ops.def against its definition in double precision, on random shapes. Bounds come from the data: the
  * number of roundings times 2^-24 times the sum of the magnitudes that were added. */
+#include "random.h"
+
 #include "base/numeric.h"
 #include "cpu/cpu.h"
 
@@ -14,19 +16,7 @@
 
 #define U 0x1p-24 /* half an ulp of 1 */
 
-/* ---- random data ---------------------------------------------------------------------------------------------------- */
-
-static uint64_t seed = 20261121;
-
-static uint64_t next(void) { /* splitmix64 */
-    uint64_t z = seed += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
-static size_t below(size_t n) { return (size_t)(next() % n); }
 static size_t between(size_t low, size_t high) { return low + below(high - low + 1); }
-static float uniform(void) { return (float)((double)(next() >> 40) * 0x1p-23 - 1.0); }
 
 /* ---- one step on its own ---------------------------------------------------------------------------------------------- */
 
@@ -115,7 +105,7 @@ static uint32_t weights(bench *b, uint32_t codec, int n_dims, const size_t *dims
     b->slots[i].row_bytes = width / info->block_weights * info->block_bytes;
     uint8_t *to = b->slots[i].data;
     for (size_t k = 0; k < n_blocks; k++, to += info->block_bytes) {
-        for (size_t j = 0; j < info->block_bytes; j++) to[j] = (uint8_t)next();
+        for (size_t j = 0; j < info->block_bytes; j++) to[j] = (uint8_t)next_random();
         uint16_t h = kq_f32_to_f16(uniform() / (codec == KQ_Q8_0 ? 127.0f : 1.0f)), bf = kq_f32_to_bf16(uniform());
         float f = uniform();
         memcpy(to, codec == KQ_F32 ? (void *)&f : codec == KQ_BF16 ? (void *)&bf : (void *)&h, codec == KQ_F32 ? 4 : 2);

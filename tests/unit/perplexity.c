@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-#include "budget.h"
+#include "meter.h"
 #include "engine/engine.h"
 #include "make_model.h"
 
@@ -355,8 +355,8 @@ static void chunks_are_second_halves(void **state) {
 static void allocations_fail(void **state) {
     (void)state;
     for (size_t n = 0; n < 3; n++) {
-        budget b = {n, 0};
-        kq_allocator a = {budget_alloc, budget_free, &b};
+        meter m = meter_of(n);
+        kq_allocator a = meter_allocator(&m);
         kq_perplexity_options o = KQ_OPTIONS_INIT(kq_perplexity_options);
         kq_perplexity *p;
         o.allocator = &a;
@@ -365,7 +365,7 @@ static void allocations_fail(void **state) {
         assert_int_equal(kq_perplexity_open(&p, &o, NULL), n < 2 ? KQ_E_MEMORY : KQ_OK);
         assert_int_equal(p != NULL, n == 2);
         kq_perplexity_close(p);
-        assert_int_equal(b.live, 0);
+        assert_int_equal(m.live, 0);
     }
 }
 

@@ -2,6 +2,7 @@
 /* Every chain of patterns against the format's own patterns (tests/golden/pretokenizers.txt), matched the slow way: a backtracking
  * matcher over code points that knows nothing of classes in a byte, of rewritten patterns, or of PCRE2. And the time they take. */
 #include "golden.h"
+#include "random.h"
 
 #include "text/text.h"
 
@@ -9,23 +10,6 @@
 #include <time.h>
 
 #include <cmocka.h>
-
-static uint64_t seed;
-static uint64_t next_random(void) {
-    uint64_t z = seed += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
-static size_t below(size_t n) { return (size_t)(next_random() % n); }
-
-static int new_seed(void **state) {
-    (void)state;
-    const char *given = getenv("KQ_SEED");
-    seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
-    printf("seed %llu (KQ_SEED)\n", (unsigned long long)seed);
-    return 0;
-}
 
 /* ---- the format's patterns ------------------------------------------------------------------------------------------------ */
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Models made as checkpoints: the same blocks as in a GGUF, both ways, stopped and taken up, and what may lie in the way. */
+#include "folder.h"
 #include "golden.h"
+#include "meter.h"
 
 #include "convert/convert.h"
 #include "quant/quant.h"
@@ -15,19 +17,18 @@
 
 #include <cmocka.h>
 
+#include "quantize_watch.h"
+
 #define TALE KQ_SOURCE_DIR "/models/tale-q4_k_m.gguf"
 static char base[64];
 
 static int begin(void **state) {
     (void)state;
-    strcpy(base, "/tmp/kquant-made-XXXXXX");
-    return mkdtemp(base) ? 0 : -1;
+    return folder_make(base, "made");
 }
 static int end(void **state) {
     (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -r %s", base);
-    return system(command);
+    return folder_remove(base);
 }
 
 typedef struct path {
@@ -69,31 +70,13 @@ static kq_quant_plan *plan_of(const kq_gguf *g, const char *type) {
     return p;
 }
 
-typedef struct watch {
-    int reports, kept, stop_after; /* progress says no once so many tensors were reported */
-} watch;
-static bool progress(void *ctx, const kq_quant_choice *at, uint64_t done, uint64_t total) {
-    const watch *w = ctx;
-    assert_non_null(at);
-    assert_true(done <= total);
-    return w->reports < w->stop_after;
-}
-static void report(void *ctx, const kq_quantize_report *r) {
-    watch *w = ctx;
-    assert_true(r->choice->copied ? r->error == 0 : r->error > 0 && r->error < 0.2);
-    w->reports++;
-    w->kept += r->kept;
-}
-
 static kq_status make(const kq_quant_plan *p, const char *name, uint64_t max_shard, watch *w, const kq_allocator *a, kq_error *e) {
     kq_quantize_model_options o = KQ_OPTIONS_INIT(kq_quantize_model_options);
     size_t n = strlen(name);
     o.allocator = a;
     o.form = n > 5 && strcmp(name + n - 5, ".gguf") == 0 ? KQ_FORM_GGUF : KQ_FORM_CHECKPOINT;
     o.max_shard_bytes = max_shard;
-    o.progress = progress;
-    o.report = report;
-    o.ctx = w;
+    watch_with(&o, w);
     return kq_quantize_model(p, in_base(name).text, &o, e);
 }
 
@@ -277,28 +260,19 @@ static void what_is_in_the_way(void **state) {
     kq_gguf_close(g);
 }
 
-static int allocations_left;
-static void *some_alloc(void *ctx, size_t alignment, size_t size) {
-    (void)ctx;
-    return allocations_left-- > 0 ? aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment) : NULL;
-}
-static void some_free(void *ctx, void *memory) {
-    (void)ctx;
-    free(memory);
-}
-
 static void without_memory(void **state) {
     (void)state;
     kq_gguf *g = open_model(TALE);
     kq_quant_plan *p = plan_of(g, "COPY");
-    const kq_allocator a = {some_alloc, some_free, NULL};
     watch w = {.stop_after = 999};
     kq_error e;
     must(make(p, "whole", 0, &w, NULL, &e), &e);
     kq_status status = KQ_E_MEMORY;
     for (int n = 0; status; n += 1 + n / 5) {
-        allocations_left = n;
+        meter m = meter_of((size_t)n);
+        const kq_allocator a = meter_allocator(&m);
         status = make(p, "out", 0, &w, &a, &e);
+        assert_int_equal(m.live, 0);
         if (status && status != KQ_E_MEMORY) fail_msg("%s", e.text);
         assert_int_equal(is_there("out"), !status);
     }

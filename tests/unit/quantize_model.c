@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Making a model through the library: stopped and taken up, without memory, with weights that are not finite. */
+#include "folder.h"
 #include "gguf_build.h"
+#include "meter.h"
 
 #include "quant/quant.h"
 
@@ -13,21 +15,20 @@
 
 #include <cmocka.h>
 
+#include "quantize_watch.h"
+
 static char folder[64], target[128], part[160];
 
 static int make_folder(void **state) {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/kquant-model-XXXXXX");
-    if (!mkdtemp(folder)) return -1;
+    if (folder_make(folder, "model")) return -1;
     snprintf(target, sizeof target, "%s/out.gguf", folder);
     snprintf(part, sizeof part, "%s.kq-part", target);
     return 0;
 }
 static int remove_folder(void **state) {
     (void)state;
-    char command[192];
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
+    return folder_remove(folder);
 }
 
 /* Four matrices of f32; one weight of the third is `odd`, unless that is 0. */
@@ -61,29 +62,13 @@ static kq_quant_plan *plan_of(const kq_gguf *g) {
     return p;
 }
 
-typedef struct watch {
-    int reports, kept, stop_after; /* progress says no once so many tensors were reported */
-} watch;
-static bool progress(void *ctx, const kq_quant_choice *at, uint64_t done, uint64_t total) {
-    const watch *w = ctx;
-    assert_non_null(at);
-    assert_true(done <= total);
-    return w->reports < w->stop_after;
-}
-static void report(void *ctx, const kq_quantize_report *r) {
-    watch *w = ctx;
-    assert_int_equal(r->index, w->reports);
-    assert_true(r->choice->copied ? r->error == 0 : r->error > 0 && r->error < 0.02);
-    w->reports++;
-    w->kept += r->kept;
-}
 static kq_status make(const kq_quant_plan *p, watch *w, kq_pool *pool, const kq_allocator *a, kq_error *e) {
     kq_quantize_model_options o = KQ_OPTIONS_INIT(kq_quantize_model_options);
     o.allocator = a;
     o.pool = pool;
-    o.progress = progress;
-    o.report = report;
-    o.ctx = w;
+    w->most_error = 0.02;
+    w->in_order = true;
+    watch_with(&o, w);
     return kq_quantize_model(p, target, &o, e);
 }
 
@@ -146,22 +131,11 @@ static void weights_that_are_not_finite(void **state) {
     }
 }
 
-static int allocations_left;
-static void *some_alloc(void *ctx, size_t alignment, size_t size) {
-    (void)ctx;
-    return allocations_left-- > 0 ? aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment) : NULL;
-}
-static void some_free(void *ctx, void *memory) {
-    (void)ctx;
-    free(memory);
-}
-
 static void without_memory(void **state) {
     (void)state;
     gguf file = {0};
     kq_gguf *g = source(&file, 0);
     kq_quant_plan *p = plan_of(g);
-    kq_allocator a = {some_alloc, some_free, NULL};
     watch all = {.stop_after = 99};
     assert_int_equal(make(p, &all, NULL, NULL, NULL), KQ_OK);
     bytes expected = read_file(target);
@@ -171,8 +145,10 @@ static void without_memory(void **state) {
     for (; status; n++) {
         watch w = {.stop_after = 99};
         kq_error e;
-        allocations_left = n;
+        meter m = meter_of((size_t)n);
+        const kq_allocator a = meter_allocator(&m);
         status = make(p, &w, NULL, &a, &e);
+        assert_int_equal(m.live, 0);
         assert_true(status == KQ_OK || status == KQ_E_MEMORY);
         assert_int_equal(access(target, F_OK), status ? -1 : 0);
     }

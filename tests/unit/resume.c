@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Outputs that can be taken up again: whatever an earlier run left, and whatever became of it since, the file that comes out is the one
  * that a single run makes; what is intact is not made twice. */
+#include "folder.h"
 #include "gguf_build.h"
+#include "meter.h"
 
 #include "file/output.h"
 
@@ -24,17 +26,14 @@ static char folder[64], target[128], part[160];
 
 static int make_folder(void **state) {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/kquant-resume-XXXXXX");
-    if (!mkdtemp(folder)) return -1;
+    if (folder_make(folder, "resume")) return -1;
     snprintf(target, sizeof target, "%s/out.gguf", folder);
     snprintf(part, sizeof part, "%s.kq-part", target);
     return 0;
 }
 static int remove_folder(void **state) {
     (void)state;
-    char command[192];
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
+    return folder_remove(folder);
 }
 static bool exists(const char *path) { return access(path, F_OK) == 0; }
 
@@ -299,30 +298,21 @@ static void one_at_a_time(void **state) {
 
 /* ---- memory that fails ----------------------------------------------------------------------------------------------- */
 
-static int allocations_left;
-static void *some_alloc(void *ctx, size_t alignment, size_t size) {
-    (void)ctx;
-    return allocations_left-- > 0 ? aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment) : NULL;
-}
-static void some_free(void *ctx, void *memory) {
-    (void)ctx;
-    free(memory);
-}
-
 static void without_memory(void **state) {
     (void)state;
     bytes expected = whole();
     stopped_at(3, KQ_E_CANCELLED);
-    kq_allocator a = {some_alloc, some_free, NULL};
     int n = 0;
     for (kq_status status = KQ_E_MEMORY; status; n++) {
+        meter m = meter_of((size_t)n);
+        const kq_allocator a = meter_allocator(&m);
         run r = fresh();
         r.allocator = &a;
         r.stop_at = 4;
         r.stop = KQ_E_CANCELLED;
-        allocations_left = n;
         status = go(&r);
         assert_true(status == KQ_E_MEMORY || status == KQ_E_CANCELLED);
+        assert_int_equal(m.live, 0);
         assert_true(exists(part)); /* what there was is not lost */
         if (status == KQ_E_CANCELLED) break;
     }

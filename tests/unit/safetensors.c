@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Safetensors: what others wrote reads, every malformed file met is refused by name, what we write reads back the same. */
+#include "folder.h"
 #include "gguf_build.h"
 #include "golden.h"
+#include "meter.h"
 
 #include "file/file.h"
 
@@ -17,14 +19,11 @@
 static char folder[64];
 static int make_folder(void **state) {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/kquant-st-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
+    return folder_make(folder, "st");
 }
 static int remove_folder(void **state) {
     (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
+    return folder_remove(folder);
 }
 static int entries(void) {
     int n = 0;
@@ -344,20 +343,6 @@ static void what_is_written_reads_back(void **state) {
 
 /* ---- memory ----------------------------------------------------------------------------------------------------------- */
 
-typedef struct meter {
-    size_t calls, fail_at, live;
-} meter;
-static void *meter_alloc(void *ctx, size_t alignment, size_t size) {
-    meter *m = ctx;
-    void *p;
-    if (++m->calls == m->fail_at || posix_memalign(&p, alignment, size)) return NULL;
-    m->live++;
-    return p;
-}
-static void meter_free(void *ctx, void *memory) {
-    ((meter *)ctx)->live--;
-    free(memory);
-}
 static size_t json_calls, json_fail_at;
 static void *json_alloc(size_t size) { return ++json_calls == json_fail_at ? NULL : malloc(size); }
 
@@ -372,7 +357,7 @@ static void every_allocation_fails_once(void **state) {
     size_t n = 0, failures = 0;
     for (kq_status status = KQ_E_MEMORY; status;) {
         meter m = {.fail_at = ++n};
-        kq_allocator a = {.alloc = meter_alloc, .free = meter_free, .ctx = &m};
+        kq_allocator a = meter_allocator(&m);
         kq_safetensors_options o = KQ_OPTIONS_INIT(kq_safetensors_options);
         o.allocator = &a;
         status = kq_safetensors_open(&s, folder, &o, &e);
@@ -397,7 +382,7 @@ static void every_allocation_fails_once(void **state) {
     mkdir(in("out"), 0700);
     for (n = 0, status = KQ_E_MEMORY; status;) {
         meter m = {.fail_at = ++n};
-        kq_allocator a = {.alloc = meter_alloc, .free = meter_free, .ctx = &m};
+        kq_allocator a = meter_allocator(&m);
         status = copy(s, in("out/y.safetensors"), 16, &a, &e);
         if (status) assert_int_equal(status, KQ_E_MEMORY);
         assert_int_equal(m.live, 0);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* engine: the sampler, against definitions that sort and use long double. Every seed is fixed, so nothing here can flake; the
  * distribution tests then say that these seeds give what chance gives. */
+#include "meter.h"
+
 #include "base/base.h"
 
 #include <kquant/model.h>
@@ -391,28 +393,13 @@ static void bad_options_are_refused(void **state) {
     assert_int_equal(kq_sampler_open(NULL, 10, NULL, NULL), KQ_E_ARGUMENT);
 }
 
-typedef struct counting {
-    int live, total, fail_at;
-} counting;
-
-static void *count_alloc(void *ctx, size_t alignment, size_t size) {
-    counting *c = ctx;
-    if (c->total++ == c->fail_at) return NULL;
-    c->live++;
-    return aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-}
-static void count_free(void *ctx, void *memory) {
-    ((counting *)ctx)->live--;
-    free(memory);
-}
-
 static void allocations_may_fail_and_draws_make_none(void **state) {
     (void)state;
     float logits[20];
     for (int i = 0; i < 20; i++) logits[i] = uniform();
-    for (int fail_at = 0;; fail_at++) {
-        counting c = {.fail_at = fail_at};
-        kq_allocator a = {count_alloc, count_free, &c};
+    for (size_t fail_at = 1;; fail_at++) {
+        meter c = {.fail_at = fail_at};
+        kq_allocator a = meter_allocator(&c);
         kq_sampler_options o = KQ_OPTIONS_INIT(kq_sampler_options);
         o.allocator = &a;
         o.temperature = 1;
@@ -423,10 +410,10 @@ static void allocations_may_fail_and_draws_make_none(void **state) {
         kq_sampler *s;
         kq_status status = kq_sampler_open(&s, 20, &o, NULL);
         if (status == KQ_OK) {
-            assert_true(fail_at == 7);
-            int before = c.total;
+            assert_int_equal(fail_at, 8);
+            size_t before = c.calls;
             for (int i = 0; i < 100; i++) draw(s, logits);
-            assert_int_equal(c.total, before);
+            assert_int_equal(c.calls, before);
             kq_sampler_close(s);
             assert_int_equal(c.live, 0);
             break;

@@ -8,6 +8,7 @@
 
 #include "convert/convert.h"
 #include "engine/engine.h"
+#include "folder.h"
 #include "golden.h"
 #include "hf_folder.h"
 #include "make_model.h"
@@ -22,8 +23,7 @@ static char folder[64];
 
 static int make_folder(void **state) {
     (void)state;
-    strcpy(folder, "/tmp/kquant-source-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
+    return folder_make(folder, "source");
 }
 static int remove_folder(void **state) {
     (void)state;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Tokenizers against the reference's ids, and the way there and back. */
 #include "golden.h"
+#include "random.h"
 
 #include "text/text.h"
 
@@ -85,23 +86,6 @@ static char *decode(const kq_tokenizer *t, const int32_t *ids, size_t n, bool sp
     assert_int_equal(text[bytes], 'Z');
     *size = bytes;
     return text;
-}
-
-static uint64_t seed;
-static uint64_t next_random(void) {
-    uint64_t z = seed += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
-static size_t below(size_t n) { return (size_t)(next_random() % n); }
-
-static int new_seed(void **state) {
-    (void)state;
-    const char *given = getenv("KQ_SEED");
-    seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
-    printf("seed %llu (KQ_SEED)\n", (unsigned long long)seed);
-    return 0;
 }
 
 /* Text as people write it and as nobody does: words, scripts, runs of blanks, special tokens, now and then bad bytes. */

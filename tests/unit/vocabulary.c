@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Vocabularies made up for the purpose: hostile metadata, special tokens, merging against its definition, memory that runs out. */
 #include "gguf_build.h"
+#include "meter.h"
+#include "random.h"
 
 #include "text/text.h"
 
@@ -8,26 +10,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include <cmocka.h>
-
-static uint64_t seed;
-static uint64_t next_random(void) {
-    uint64_t z = seed += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
-static size_t below(size_t n) { return (size_t)(next_random() % n); }
-
-static int new_seed(void **state) {
-    (void)state;
-    const char *given = getenv("KQ_SEED");
-    seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
-    printf("seed %llu (KQ_SEED)\n", (unsigned long long)seed);
-    return 0;
-}
 
 /* ---- building ------------------------------------------------------------------------------------------------------------- */
 
@@ -663,28 +647,8 @@ static void merging_by_its_definition(void **state) {
 
 /* ---- memory ------------------------------------------------------------------------------------------------------------------ */
 
-typedef struct meter {
-    size_t left, live;
-} meter;
-
-static void *take(void *ctx, size_t alignment, size_t size) {
-    meter *m = ctx;
-    void *p;
-    if (m->left == 0) return NULL;
-    m->left--;
-    if (posix_memalign(&p, KQ_MAX(alignment, sizeof(void *)), size)) return NULL;
-    memset(p, 0xa5, size); /* nobody may rely on zeroes that were not asked for */
-    m->live++;
-    return p;
-}
-
-static void give(void *ctx, void *memory) {
-    ((meter *)ctx)->live--;
-    free(memory);
-}
-
 static kq_status use(const spec *s, meter *m, kq_error *e) {
-    kq_allocator a = {.alloc = take, .free = give, .ctx = m};
+    kq_allocator a = meter_allocator(m);
     static const char text[] = "ab abc<user> aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab \xff é<x>xyz <|endoftext|> 123";
     kq_tokenizer *t;
     gguf b;
@@ -707,7 +671,7 @@ static void memory_runs_out(void **state) {
     for (size_t v = 0; v < KQ_COUNT(specs); v++) {
         size_t allowed = 0;
         for (;; allowed++) {
-            meter m = {.left = allowed};
+            meter m = meter_of(allowed);
             kq_error e = {0};
             kq_status status = use(&specs[v], &m, &e);
             assert_int_equal(m.live, 0);
