@@ -113,8 +113,7 @@ for _ in 1 2 3 4; do many=$many,$many; done # 32768 tokens
 ran="kquant logits --prefill, interrupted"
 "$kquant" logits --tokens $many --prefill 32768 -o "$work/dir/real" >"$out" 2>"$err" </dev/null &
 process=$!
-(sleep 60 && kill -KILL $process) >/dev/null 2>&1 &
-watchdog=$!
+watch $process 60
 for _ in $(seq 100); do
     [ "$(ls "$work/dir" | wc -l)" -eq 3 ] && break
     sleep 0.1
@@ -122,7 +121,7 @@ done
 kill -INT $process
 wait $process
 code=$?
-kill $watchdog
+unwatch
 exits 130 && silent && quiet
 check "the old file is there" cmp -s "$work/a" "$work/dir/real"
 finish

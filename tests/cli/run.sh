@@ -173,8 +173,7 @@ start() {
     ran="kquant run $*"
     "$kquant" run -p "$prompt" --ignore-eos "$@" >"$out" 2>"$err" </dev/null &
     process=$!
-    (sleep 100 && kill -KILL $process) >/dev/null 2>&1 &
-    watchdog=$!
+    watch $process 100
     for _ in $(seq 900); do
         [ "$(wc -c <"$out")" -gt 60 ] && break
         sleep 0.1
@@ -183,7 +182,7 @@ start() {
 stop() { # waits for what `start` started
     wait $process
     code=$?
-    kill $watchdog 2>/dev/null
+    unwatch
 }
 : >"$out"
 start -c 60000
