@@ -12,6 +12,7 @@
  *     SHARED        1 where the lower half of each of eight columns is of the first block of activations and the upper one of the second
  *     CHAINS        sums of a unit: each goes over 4 * UNIT_ACTS / CHAINS columns
  *     OFFSET        a weight is (code - OFFSET) * scale. Codes are 0 .. 255, codes less OFFSET -128 .. 127
+ *     OFFSET_2      where some lanes have another, larger one: unit_second(parts, c) is a mask of those of a chain
  *     ORDER, BACK   BITS(..): which weight of 256 is at place 64 * column + byte (SHARED: 32 * column + byte), and which place is a weight's. Both
  *                   permute the eight bits of a number.
  *     lanes         a type: constants; make_lanes() makes them
@@ -32,6 +33,9 @@ typedef struct columns {
     int8_t q[COLUMNS][64];
     float scale[CHAINS][16];
     int32_t start[CHAINS][16];
+#ifdef OFFSET_2
+    int32_t start_2[CHAINS][16];
+#endif
 } columns;
 
 /* The numbers of 64 places from 64k on, permuted. */
@@ -67,8 +71,22 @@ static void make_columns(const kq_act8 *x, size_t n_acts, columns *out) {
             __m512i sum = _mm512_setzero_si512();
             for (int k = 0; k < CHAIN; k++) sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8((char)OFFSET), _mm512_load_si512(out->q[c * CHAIN + k]));
             _mm512_storeu_si512(out->start[c], _mm512_sub_epi32(_mm512_setzero_si512(), sum));
+#ifdef OFFSET_2
+            for (int k = 0; k < CHAIN; k++) sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(OFFSET_2 - OFFSET), _mm512_load_si512(out->q[c * CHAIN + k]));
+            _mm512_storeu_si512(out->start_2[c], _mm512_sub_epi32(_mm512_setzero_si512(), sum));
+#endif
         }
     }
+}
+
+INLINE __m512i unit_start(const parts *p, const columns *x, int c) {
+    __m512i start = _mm512_loadu_si512(x->start[c]);
+#ifdef OFFSET_2
+    start = _mm512_mask_loadu_epi32(start, unit_second(p, c), x->start_2[c]);
+#else
+    (void)p;
+#endif
+    return start;
 }
 
 INLINE void add_unit(const BLOCK *b, const columns (*x)[PIECE_UNITS], size_t i, const lanes *l, __m512 *sum, const size_t M) {
@@ -77,7 +95,7 @@ INLINE void add_unit(const BLOCK *b, const columns (*x)[PIECE_UNITS], size_t i, 
     unit_scales(b, &p, l, scales);
     for (int c = 0; c < CHAINS; c++) {
         __m512i products[4];
-        for (size_t j = 0; j < M; j++) products[j] = _mm512_loadu_si512(x[j][i].start[c]);
+        for (size_t j = 0; j < M; j++) products[j] = unit_start(&p, &x[j][i], c);
         for (int k = c * CHAIN; k < (c + 1) * CHAIN; k++) {
             __m512i codes = unit_column(&p, l, k);
             for (size_t j = 0; j < M; j++) products[j] = _mm512_dpbusd_epi32(products[j], codes, _mm512_load_si512(x[j][i].q[k]));

@@ -9,9 +9,6 @@
 
 INLINE __m128i load8(const void *p) { return _mm_loadl_epi64((const __m128i *)p); }
 
-/* GF(2): bits 3 .. 7 to 0 .. 4. */
-#define BITS_FROM_3 (long long)(ROW(4, 128) | ROW(3, 64) | ROW(2, 32) | ROW(1, 16) | ROW(0, 8))
-
 /* Bits 6 and 7 of 64 indices, and both. */
 typedef struct upper_bits {
     __mmask64 six, seven, both;
@@ -30,6 +27,12 @@ INLINE __m512i among_256(const uint8_t *table, __m512i index, upper_bits m) {
     __m512i v = among_128(table, index, m.six);
     v = _mm512_mask_permutexvar_epi8(v, m.seven, index, load64(table + 128));
     return _mm512_mask_permutexvar_epi8(v, m.both, index, load64(table + 192));
+}
+
+/* Indices divided by 8: bits 3 .. 7 of their lower bytes, and of `high`, where bits 8 and on lie from bit 5 on, those in `mask`. */
+INLINE __m512i eighths_of(__m512i index, __m512i high, char mask) {
+    const __m512i from_3 = _mm512_set1_epi64((long long)(ROW(4, 128) | ROW(3, 64) | ROW(2, 32) | ROW(1, 16) | ROW(0, 8)));
+    return _mm512_or_si512(_mm512_gf2p8affine_epi64_epi8(index, from_3, 0), _mm512_and_si512(high, _mm512_set1_epi8(mask)));
 }
 
 /* The upper halves from the bytes of `base` and `steps` and the lower three bits of indices. */

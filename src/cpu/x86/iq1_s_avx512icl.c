@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* iq1_s for AVX-512. A weight is scale * (grid + delta): eight times the bracket is a whole number, -9 .. 9, and the scale is divided by eight, exactly. */
+/* decode of iq1_s for AVX-512. A weight is scale * (grid + delta): eight times the bracket is a whole number, -9 .. 9, and the scale is divided by eight, exactly. */
 #include "cpu/x86/grid_avx512icl.h"
 
 #define KERNEL(op) kq_##op##_iq1_s_avx512icl
@@ -38,4 +38,4 @@ INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *
     *scales = *minima = half_steps(_mm512_broadcast_f32x8(_mm256_cvtepi32_ps(s)), half(b->d) * 0.25f);
 }
 
-#include "cpu/x86/unit_avx512icl_tmpl.h"
+#include "cpu/x86/decode_avx512icl_tmpl.h"

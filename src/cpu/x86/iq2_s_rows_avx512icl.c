@@ -46,8 +46,7 @@ INLINE parts unit_open(const BLOCK *b, const lanes *l) {
     __m512i low[4];
     for (int i = 0; i < 4; i++) low[i] = among_256(t->lower + 256 * i, index, m);
     low[0] = _mm512_mask_blend_epi8(nine, _mm512_mask_blend_epi8(eight, low[0], low[1]), _mm512_mask_blend_epi8(eight, low[2], low[3]));
-    __m512i eighth = _mm512_gf2p8affine_epi64_epi8(index, _mm512_set1_epi64(BITS_FROM_3), 0); /* index / 8, of which bit 6 is bit 9 */
-    eighth = _mm512_or_si512(eighth, _mm512_and_si512(high, _mm512_set1_epi8(0x60)));
+    __m512i eighth = eighths_of(index, high, 0x60);
     __m512i upper = upper_halves(t->upper, among_128(t->base, eighth, nine), among_128(t->steps, eighth, nine), index);
     return (parts){{_mm512_unpacklo_epi16(low[0], upper), _mm512_unpackhi_epi16(low[0], upper)},
                    {_mm512_permutexvar_epi16(l->pairs, first), _mm512_permutexvar_epi16(l->pairs, second)}};
