@@ -77,14 +77,18 @@ typedef void kq_batch_fn(const void *w, size_t row_bytes, size_t n_rows, size_t 
  *     KQ_F32    out[k][lane] = x[lane][k]
  *     KQ_BF16   out[k / 2][lane][k % 2] = x[lane][k], rounded to the nearest, ties to even; below 2^-126 it is a zero of its sign
  * narrow: a row of weights to bf16, rounded likewise, then zeros. EXACTLY. (A row of floats is a panel's row as it is.)
- * tile: sums[s][r][lane] += w[r] . x[s][lane] over n weights, strip s x_pitch bytes behind strip 0. A pair's sum is taken in an order that n
- *     alone determines. Rows of w behind n_rows, up to a multiple of KQ_TILE_ROWS, may be read and their sums written. s < n_strips.
+ * panel: n_rows rows of n_blocks blocks of a codec, row_bytes apart, to rows of bf16, pitch bytes apart: what decode and narrow give, bit for bit.
+ *     EXACTLY. For codecs whose blocks have whole KQ_TILE_STEPs, so that there is nothing to pad.
+ * tile: sums[s][r][lane] = w[r] . x[s][lane] over n weights, strip s x_pitch bytes behind strip 0; with `add` it is added to the sums that are
+ *     there, and without it to zeros. A pair's sum is taken in an order that n alone determines. Rows of w behind n_rows, up to a multiple
+ *     of KQ_TILE_ROWS, may be read and their sums written. s < n_strips.
  * unpack, codec f32: y[lane][r] = sums[r][lane] (+ bias[r]) for one strip of m rows. EXACTLY. */
 enum { KQ_LANES = 16, KQ_TILE_STEP = 32, KQ_TILE_ROWS = 48 };
 typedef void kq_pack_fn(const float *const *x, size_t m, size_t n, void *out);
 typedef void kq_narrow_fn(const float *w, size_t n, void *out);
+typedef void kq_panel_fn(const void *w, size_t row_bytes, size_t n_rows, size_t n_blocks, void *out, size_t pitch);
 typedef void kq_tile_fn(const void *w, size_t w_pitch, size_t n_rows, const void *x, size_t x_pitch, size_t n_strips, size_t n,
-                        float *sums, size_t sums_pitch);
+                        float *sums, size_t sums_pitch, bool add);
 typedef void kq_unpack_fn(const float *sums, size_t n_rows, size_t m, const float *bias, float *const *y);
 
 /* Attention. Keys and values are cache rows, f16 or f32 as the kernel's codec, `pitch` bytes from one position to the next; rows of
@@ -107,7 +111,7 @@ typedef void kq_gelu_fn(const float *a, const float *b, size_t n, float *y);
 
 /* Every operation once: its function type is kq_<op>_fn. */
 #define KQ_KERNEL_OPS(OP) \
-    OP(decode) OP(exact) OP(act8) OP(rows1) OP(rowsm) OP(rowsf) OP(weave) OP(batch) OP(pack) OP(narrow) OP(tile) OP(unpack) OP(score) OP(soften) OP(blend) \
+    OP(decode) OP(exact) OP(act8) OP(rows1) OP(rowsm) OP(rowsf) OP(weave) OP(batch) OP(pack) OP(narrow) OP(panel) OP(tile) OP(unpack) OP(score) OP(soften) OP(blend) \
     OP(silu) OP(gelu)
 
 /* The kernels that are chosen for a set of features, by codec number: table->rows1[KQ_Q4_K]. A plain value: hold as many as you

@@ -23,7 +23,7 @@ typedef struct kq_tiles {
     uint64_t n_rows, n_cols, row_bytes;
     const float *bias;
     uint8_t *threads, *strips; /* scratch: a panel and sums for each thread; activations */
-    size_t unit, strip_bytes;  /* bytes of a panel's weight, of a strip */
+    size_t unit;               /* bytes of a panel's weight */
     size_t task_rows, n_tasks; /* of a piece */
     size_t n_pieces, n_strips, opened;
     kq_tiles_piece pieces[KQ_TILE_STRIPS];

@@ -91,6 +91,12 @@ static void pass(const kq_kernel *k, const kq_codec_info *c, const uint8_t *p, s
             ((kq_exact_fn *)k->fn)(w, xf, m, COLS, (float(*)[KQ_EXACT_ROWS][KQ_EXACT_LANES])results);
         }
         break;
+    case KQ_KERNEL_panel: /* as tiles take them: 384 rows, 256 weights of each */
+        for (size_t r = 0; r < rows; r += 384) {
+            for (size_t at = 0, n = COLS / 256; at < n; at++)
+                ((kq_panel_fn *)k->fn)(p + r * row_bytes + at * row_bytes / n, row_bytes, KQ_MIN(rows - r, 384), n_blocks / n, results, 512 + 64);
+        }
+        break;
     case KQ_KERNEL_act8:
         for (size_t r = 0; r < rows; r++) ((kq_act8_fn *)k->fn)((const float *)(const void *)(p + r * row_bytes), COLS, (kq_act8 *)(void *)results);
         break;

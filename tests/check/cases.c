@@ -501,6 +501,7 @@ void check_kernel(const kq_kernel *k) {
     case KQ_KERNEL_rowsf: check_floats(k); break;
     case KQ_KERNEL_pack:
     case KQ_KERNEL_narrow:
+    case KQ_KERNEL_panel:
     case KQ_KERNEL_tile:
     case KQ_KERNEL_unpack: check_tiles(k); break;
     case KQ_KERNEL_score:

@@ -65,7 +65,7 @@ extern size_t n_cases;
 void check_kernel(const kq_kernel *k);
 void check_attention(const kq_kernel *k); /* score, soften, blend */
 void check_pointwise(const kq_kernel *k); /* silu, gelu */
-void check_tiles(const kq_kernel *k);     /* pack, narrow, tile, unpack */
+void check_tiles(const kq_kernel *k);     /* pack, narrow, panel, tile, unpack */
 
 /* Prints the error of the fast mode's products with these features, per codec and regime; false where one is more than promised. */
 bool print_errors(uint32_t features);

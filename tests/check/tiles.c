@@ -35,11 +35,8 @@ static size_t padded(size_t n) { return (n + KQ_TILE_STEP - 1) / KQ_TILE_STEP * 
 static size_t unit(const kq_kernel *k) { return k->codec == KQ_BF16 ? 2 : 4; }
 
 /* What a float is in a panel: itself, or the nearest bf16, and a zero below the least normal number. */
-static float rounded(const kq_kernel *k, float v) {
-    if (k->codec == KQ_F32) return v;
-    if (fabsf(v) < 0x1p-126f) return copysignf(0, v);
-    return kq_bf16_to_f32(kq_f32_to_bf16(v));
-}
+static float to_bf16(float v) { return fabsf(v) < 0x1p-126f ? copysignf(0, v) : kq_bf16_to_f32(kq_f32_to_bf16(v)); }
+static float rounded(const kq_kernel *k, float v) { return k->codec == KQ_F32 ? v : to_bf16(v); }
 
 static float element(const kq_kernel *k, const uint8_t *at, size_t i) {
     return k->codec == KQ_F32 ? kq_load_f32(at + 4 * i) : kq_bf16_to_f32(kq_load_u16(at + 2 * i));
@@ -92,6 +89,37 @@ static void narrow_case(const kq_kernel *k, size_t n, floats_kind kind, place wh
     finish();
 }
 
+/* The decoded weights, rounded: each row of a panel is what decode gives, to bf16. */
+static void panel_case(const kq_kernel *k, size_t n_rows, size_t n_blocks, size_t gap, weights_kind kind, place where) {
+    case_name("%s: %zu rows of %zu blocks, %s, at %s", k->name, n_rows, n_blocks, weights_names[kind], place_names[where]);
+    const kq_codec_info *c = kq_codec_describe(k->codec);
+    size_t row_bytes = n_blocks * c->block_bytes + gap, n = n_blocks * c->block_weights, pitch = 2 * n + 64 * gap;
+    uint8_t *w = buffer_place(&panels, n_rows * row_bytes - gap, where, 1);
+    buffer_place(&strips, 0, AT_START, 1);
+    uint8_t *out = buffer_place(&outputs, n_rows * pitch - 64 * gap, where, 64);
+    for (size_t r = 0; r < n_rows; r++) make_weights(c, kind, w + r * row_bytes, n_blocks);
+    buffer_protect(&panels);
+    ((kq_panel_fn *)k->fn)(w, row_bytes, n_rows, n_blocks, out, pitch);
+    for (size_t r = 0; r < n_rows; r++) {
+        kq_codec_decoder(k->codec)(w + r * row_bytes, n_blocks, floats);
+        for (size_t i = 0; i < n; i++) {
+            float want = to_bf16(floats[i]), got = kq_bf16_to_f32(kq_load_u16(out + r * pitch + 2 * i));
+            if (same(got, want)) continue;
+            case_failed("weight %zu of row %zu is %a, must be %a", i, r, (double)got, (double)want);
+            r = n_rows - 1;
+            break;
+        }
+    }
+    finish();
+}
+
+static void check_panel(const kq_kernel *k) {
+    static const size_t blocks[] = {1, 2, 3, 7, 8, 9, 16};
+    for (size_t i = 0; i < KQ_COUNT(blocks); i++)
+        for (int kind = 0; kind < N_WEIGHTS; kind++)
+            for (int where = 0; where < N_PLACES; where++) panel_case(k, 1 + random_below(13), blocks[i], random_below(3), (weights_kind)kind, (place)where);
+}
+
 /* ---- tile ------------------------------------------------------------------------------------------------------------------ */
 
 typedef struct tile_size {
@@ -104,9 +132,9 @@ static void put(const kq_kernel *k, uint8_t *at, size_t i, float v) {
     else memcpy(at + 2 * i, &half, 2);
 }
 
-static void tile_case(const kq_kernel *k, tile_size s, floats_kind kind, place where) {
-    case_name("%s: %zu rows, %zu strips, %zu weights, gap %zu, %s, at %s", k->name, s.n_rows, s.n_strips, s.n, s.gap, floats_names[kind],
-              place_names[where]);
+static void tile_case(const kq_kernel *k, tile_size s, floats_kind kind, bool add, place where) {
+    case_name("%s: %zu rows, %zu strips, %zu weights, gap %zu, %s, %s, at %s", k->name, s.n_rows, s.n_strips, s.n, s.gap, floats_names[kind],
+              add ? "added" : "anew", place_names[where]);
     size_t rows = (s.n_rows + KQ_TILE_ROWS - 1) / KQ_TILE_ROWS * KQ_TILE_ROWS, w_pitch = s.n * unit(k) + s.gap;
     size_t x_pitch = s.n * KQ_LANES * unit(k) + s.gap, sums_pitch = rows * KQ_LANES + s.gap;
     uint8_t *w = buffer_place(&panels, rows * w_pitch - s.gap, where, unit(k));
@@ -120,16 +148,16 @@ static void tile_case(const kq_kernel *k, tile_size s, floats_kind kind, place w
         make_floats(kind, floats, s.n);
         for (size_t i = 0; i < s.n; i++) put(k, x + at / KQ_LANES * x_pitch, strip_index(k, i, at % KQ_LANES), floats[i]);
     }
-    make_floats(kind, sums, s.n_strips * sums_pitch - s.gap);
+    make_floats(add ? kind : FLOATS_SPECIAL, sums, s.n_strips * sums_pitch - s.gap);
     memcpy(floats, sums, (s.n_strips * sums_pitch - s.gap) * sizeof(float));
     buffer_protect(&panels);
     buffer_protect(&strips);
-    ((kq_tile_fn *)k->fn)(w, w_pitch, s.n_rows, x, x_pitch, s.n_strips, s.n, sums, sums_pitch);
+    ((kq_tile_fn *)k->fn)(w, w_pitch, s.n_rows, x, x_pitch, s.n_strips, s.n, sums, sums_pitch, add);
     for (size_t strip = 0; strip < s.n_strips; strip++) {
         for (size_t r = 0; r < s.n_rows; r++) {
             for (size_t j = 0; j < KQ_LANES; j++) {
                 size_t at = strip * sums_pitch + r * KQ_LANES + j;
-                double sum = (double)floats[at], all = fabs(sum);
+                double sum = add ? (double)floats[at] : 0, all = fabs(sum);
                 for (size_t i = 0; i < s.n; i++) {
                     double product = (double)element(k, w + r * w_pitch, i) * (double)element(k, x + strip * x_pitch, strip_index(k, i, j));
                     sum += product;
@@ -155,11 +183,11 @@ static void tile_special(const kq_kernel *k) {
     float *sums = buffer_place(&outputs, (size_t)ROWS * KQ_LANES * sizeof(float), AT_END, sizeof(float));
     for (size_t i = 0; i < (size_t)ROWS * N; i++) put(k, w, i, 1);
     for (size_t i = 0; i < (size_t)N * KQ_LANES; i++) put(k, x, i, 1);
-    for (size_t i = 0; i < (size_t)ROWS * KQ_LANES; i++) sums[i] = 0;
+    for (size_t i = 0; i < (size_t)ROWS * KQ_LANES; i++) sums[i] = NAN;
     put(k, x, strip_index(k, 5, 3), INFINITY);
     put(k, x, strip_index(k, 33, 7), NAN);
     put(k, w, 2 * N + 9, -INFINITY);
-    ((kq_tile_fn *)k->fn)(w, N * unit(k), ROWS, x, 0, 1, N, sums, 0);
+    ((kq_tile_fn *)k->fn)(w, N * unit(k), ROWS, x, 0, 1, N, sums, 0, false);
     for (size_t r = 0; r < ROWS; r++) {
         for (size_t j = 0; j < KQ_LANES; j++) {
             float got = sums[r * KQ_LANES + j], want = j == 7 || (j == 3 && r == 2) ? NAN : j == 3 ? INFINITY : r == 2 ? -INFINITY : N;
@@ -172,7 +200,7 @@ static void tile_special(const kq_kernel *k) {
 static void check_tile(const kq_kernel *k) {
     static const tile_size sizes[] = {{1, 1, 32, 0}, {96, 4, 512, 64}, {48, 3, 64, 0}, {13, 2, 96, 4}, {17, 5, 512, 8}, {33, 1, 160, 0}, {60, 2, 32, 12}, {7, 1, 2048, 0}};
     for (size_t i = 0; i < KQ_COUNT(sizes); i++)
-        for (int kind = 0; kind < FLOATS_SPECIAL; kind++) tile_case(k, sizes[i], (floats_kind)kind, (place)random_below(N_PLACES));
+        for (int kind = 0; kind < FLOATS_SPECIAL; kind++) tile_case(k, sizes[i], (floats_kind)kind, (kind + (int)i) % 2, (place)random_below(N_PLACES));
     tile_special(k);
 }
 
@@ -205,7 +233,7 @@ static void unpack_case(const kq_kernel *k, size_t n_rows, size_t m, bool bias, 
 void check_tiles(const kq_kernel *k) {
     static const size_t sizes[] = {1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 64, 96, 172, 512};
     open_buffers();
-    for (size_t i = 0; i < KQ_COUNT(sizes) && k->op != KQ_KERNEL_tile; i++) {
+    for (size_t i = 0; i < KQ_COUNT(sizes) && k->op != KQ_KERNEL_tile && k->op != KQ_KERNEL_panel; i++) {
         for (int where = 0; where < N_PLACES; where++) {
             for (int kind = 0; kind < N_FLOATS && k->op == KQ_KERNEL_narrow; kind++) narrow_case(k, sizes[i], (floats_kind)kind, (place)where);
             for (size_t m = 1; m <= KQ_LANES && k->op == KQ_KERNEL_pack; m += m < 8 ? 1 : 4)
@@ -217,6 +245,7 @@ void check_tiles(const kq_kernel *k) {
         }
     }
     if (k->op == KQ_KERNEL_tile) check_tile(k);
+    if (k->op == KQ_KERNEL_panel) check_panel(k);
 }
 
 /* ---- bench ----------------------------------------------------------------------------------------------------------------- */
@@ -242,7 +271,7 @@ void bench_tile(const kq_kernel *k) {
             roofs[run] = roof(k->codec == KQ_BF16 ? KQ_ROOF_BF16 : KQ_ROOF_F32, k->needs, NULL, 0);
             double start = now();
             size_t repeats = 32 / n_strips;
-            for (size_t i = 0; i < repeats; i++) ((kq_tile_fn *)k->fn)(w, w_pitch, ROWS, x, x_pitch, n_strips, N, sums, ROWS * KQ_LANES);
+            for (size_t i = 0; i < repeats; i++) ((kq_tile_fn *)k->fn)(w, w_pitch, ROWS, x, x_pitch, n_strips, N, sums, ROWS * KQ_LANES, true);
             rate[run] = 2.0 * ROWS * N * (double)(n_strips * KQ_LANES * repeats) / (now() - start) * 1e-9;
         }
         double got = median(rate, RUNS), best = median(roofs, RUNS);

@@ -82,14 +82,17 @@ static void block(const uint8_t *w, size_t w_pitch, const uint32_t *x, size_t n,
 }
 
 void kq_tile_bf16_bf16mm(const void *w, size_t w_pitch, size_t n_rows, const void *x, size_t x_pitch, size_t n_strips, size_t n, float *sums,
-                         size_t sums_pitch) {
+                         size_t sums_pitch, bool add) {
     _Alignas(64) uint32_t turned[DEPTH / 2 * KQ_LANES];
     for (size_t s = 0; s < n_strips; s++) {
         for (size_t at = 0; at < n; at += DEPTH) {
             size_t depth = KQ_MIN(n - at, (size_t)DEPTH);
             turn((const uint8_t *)x + s * x_pitch + 2 * KQ_LANES * at, depth, turned);
-            for (size_t r = 0; r < n_rows; r += BLOCK_ROWS)
-                block((const uint8_t *)w + r * w_pitch + 2 * at, w_pitch, turned, depth, sums + s * sums_pitch + r * KQ_LANES);
+            for (size_t r = 0; r < n_rows; r += BLOCK_ROWS) {
+                float *out = sums + s * sums_pitch + r * KQ_LANES;
+                if (!add && at == 0) memset(out, 0, BLOCK_ROWS * KQ_LANES * sizeof *out);
+                block((const uint8_t *)w + r * w_pitch + 2 * at, w_pitch, turned, depth, out);
+            }
         }
     }
 }

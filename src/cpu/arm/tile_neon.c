@@ -41,11 +41,14 @@ static void block(const uint8_t *w, size_t w_pitch, const float *x, size_t n, fl
 }
 
 void kq_tile_f32_neon(const void *w, size_t w_pitch, size_t n_rows, const void *x, size_t x_pitch, size_t n_strips, size_t n, float *sums,
-                      size_t sums_pitch) {
+                      size_t sums_pitch, bool add) {
     for (size_t s = 0; s < n_strips; s++) {
         const float *strip = (const float *)(const void *)((const uint8_t *)x + s * x_pitch);
-        for (size_t r = 0; r < n_rows; r += BLOCK_ROWS)
-            block((const uint8_t *)w + r * w_pitch, w_pitch, strip, n, sums + s * sums_pitch + r * KQ_LANES);
+        for (size_t r = 0; r < n_rows; r += BLOCK_ROWS) {
+            float *out = sums + s * sums_pitch + r * KQ_LANES;
+            if (!add) memset(out, 0, BLOCK_ROWS * KQ_LANES * sizeof *out);
+            block((const uint8_t *)w + r * w_pitch, w_pitch, strip, n, out);
+        }
     }
 }
 

@@ -136,21 +136,9 @@ INLINE void rows_m(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t n_b
 
 #ifndef OWN_DECODE
 
-/* 256 weights from codes in places and scales of lanes, `scale_of` being the lane of each sixteen weights. */
-INLINE void decode_256(const __m512i codes[4], const float *scales, const uint8_t *scale_of, float *dst) {
-    for (int k = 0; k < 4; k++) {
-        _Alignas(64) int8_t values[64];
-        _mm512_store_si512(values, _mm512_sub_epi8(pick_of_4(codes, places(BACK, k)), _mm512_set1_epi8((char)OFFSET)));
-        for (int q = 0; q < 4; q++) {
-            __m512 v = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load16(values + 16 * q)));
-            _mm512_storeu_ps(dst + 64 * k + 16 * q, _mm512_mul_ps(v, _mm512_set1_ps(scales[scale_of[4 * k + q]])));
-        }
-    }
-}
-
-INLINE void decode_unit(const BLOCK *b, const lanes *l, const uint8_t *scale_of, float *dst) {
-    __m512i column[COLUMNS], codes[4];
-    float lane_scales[CHAINS][16];
+/* The codes of a unit in places, 256 for each of its blocks of activations, and the scales of lanes. */
+INLINE void unit_codes(const BLOCK *b, const lanes *l, __m512i codes[UNIT_ACTS][4], float lane_scales[CHAINS][16]) {
+    __m512i column[COLUMNS];
     __m512 scales[CHAINS];
     const parts p = unit_open(b, l);
     unit_scales(b, &p, l, scales);
@@ -158,23 +146,65 @@ INLINE void decode_unit(const BLOCK *b, const lanes *l, const uint8_t *scale_of,
     for (int k = 0; k < COLUMNS; k++) column[k] = unit_column(&p, l, k);
     for (int a = 0; a < UNIT_ACTS; a++) {
         for (int k = 0; k < 4; k++) {
-            if (!SHARED) codes[k] = column[4 * a + k];
-            else if (a == 0) codes[k] = _mm512_shuffle_i64x2(column[(2 * k) % COLUMNS], column[(2 * k + 1) % COLUMNS], 0x44);
-            else codes[k] = _mm512_shuffle_i64x2(column[(2 * k) % COLUMNS], column[(2 * k + 1) % COLUMNS], 0xee);
+            if (!SHARED) codes[a][k] = column[4 * a + k];
+            else if (a == 0) codes[a][k] = _mm512_shuffle_i64x2(column[(2 * k) % COLUMNS], column[(2 * k + 1) % COLUMNS], 0x44);
+            else codes[a][k] = _mm512_shuffle_i64x2(column[(2 * k) % COLUMNS], column[(2 * k + 1) % COLUMNS], 0xee);
         }
-        decode_256(codes, SHARED ? lane_scales[0] + 8 * a : lane_scales[a * CHAINS / UNIT_ACTS], scale_of, dst + 256 * a);
+    }
+}
+
+/* Of the 256 weights with number a of a unit, 64k .. 64k + 63; scale_of: the lane of the scale of each sixteen weights. */
+INLINE void decode_64(__m512i codes[UNIT_ACTS][4], float lane_scales[CHAINS][16], const uint8_t *scale_of, int a, int k, __m512 v[4]) {
+    const float *scales = SHARED ? lane_scales[0] + 8 * a : lane_scales[a * CHAINS / UNIT_ACTS];
+    _Alignas(64) int8_t values[64];
+    _mm512_store_si512(values, _mm512_sub_epi8(pick_of_4(codes[a], places(BACK, k)), _mm512_set1_epi8((char)OFFSET)));
+    for (int q = 0; q < 4; q++)
+        v[q] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load16(values + 16 * q))), _mm512_set1_ps(scales[scale_of[4 * k + q]]));
+}
+
+INLINE void decode_unit(const BLOCK *b, const lanes *l, const uint8_t *scale_of, float *dst) {
+    __m512i codes[UNIT_ACTS][4];
+    float scales[CHAINS][16];
+    unit_codes(b, l, codes, scales);
+    for (int a = 0; a < UNIT_ACTS; a++) {
+        for (int k = 0; k < 4; k++) {
+            __m512 v[4];
+            decode_64(codes, scales, scale_of, a, k, v);
+            for (int q = 0; q < 4; q++) _mm512_storeu_ps(dst + 256 * a + 64 * k + 16 * q, v[q]);
+        }
+    }
+}
+
+/* 256 weights to first, and where a unit has 512 the others to second. */
+ROUNDS_TO_BF16 INLINE void panel_unit(const BLOCK *b, const lanes *l, const uint8_t *scale_of, uint8_t *first, uint8_t *second) {
+    __m512i codes[UNIT_ACTS][4];
+    float scales[CHAINS][16];
+    unit_codes(b, l, codes, scales);
+    for (int a = 0; a < UNIT_ACTS; a++) {
+        for (int k = 0; k < 4; k++) {
+            __m512 v[4];
+            uint8_t *dst = (a == 0 ? first : second) + 128 * k;
+            decode_64(codes, scales, scale_of, a, k, v);
+            _mm512_storeu_si512(dst, (__m512i)_mm512_cvtne2ps_pbh(v[1], v[0]));
+            _mm512_storeu_si512(dst + 64, (__m512i)_mm512_cvtne2ps_pbh(v[3], v[2]));
+        }
+    }
+}
+
+INLINE void find_scales(uint8_t scale_of[16]) {
+    uint8_t place[256];
+    for (int k = 0; k < 4; k++) _mm512_storeu_si512(place + 64 * k, places(BACK, k));
+    for (int i = 0; i < 16; i++) { /* the lane, of the chain, of the place of the first of sixteen */
+        int at = place[16 * i];
+        scale_of[i] = (uint8_t)(SHARED ? at % 32 / 4 : at / 64 / CHAIN * 16 + at % 64 / 4);
     }
 }
 
 void KERNEL(decode)(const void *src, size_t n_blocks, float *dst) {
     const lanes l = make_lanes();
     const BLOCK *b = src;
-    uint8_t place[256], scale_of[16];
-    for (int k = 0; k < 4; k++) _mm512_storeu_si512(place + 64 * k, places(BACK, k));
-    for (int i = 0; i < 16; i++) { /* the lane, of the chain, of the place of the first of sixteen */
-        int at = place[16 * i];
-        scale_of[i] = (uint8_t)(SHARED ? at % 32 / 4 : at / 64 / CHAIN * 16 + at % 64 / 4);
-    }
+    uint8_t scale_of[16];
+    find_scales(scale_of);
     for (; n_blocks >= UNIT_BLOCKS; n_blocks -= UNIT_BLOCKS, b += UNIT_BLOCKS, dst += 256 * UNIT_ACTS) decode_unit(b, &l, scale_of, dst);
     if (!n_blocks) return;
     BLOCK rest[UNIT_BLOCKS];
@@ -183,6 +213,35 @@ void KERNEL(decode)(const void *src, size_t n_blocks, float *dst) {
     memcpy(rest, b, n_blocks * sizeof *b);
     decode_unit(rest, &l, scale_of, values);
     memcpy(dst, values, n_blocks * (256 * UNIT_ACTS / UNIT_BLOCKS) * sizeof *dst);
+}
+
+ROUNDS_TO_BF16 void KERNEL(panel)(const void *w, size_t row_bytes, size_t n_rows, size_t n_blocks, void *out, size_t pitch) {
+    const lanes l = make_lanes();
+    uint8_t scale_of[16];
+    find_scales(scale_of);
+    for (size_t r = 0; r < n_rows; r++) {
+        const uint8_t *row = (const uint8_t *)w + r * row_bytes;
+        const BLOCK *b = (const BLOCK *)(const void *)row;
+        uint8_t *dst = (uint8_t *)out + r * pitch;
+        size_t left = n_blocks;
+        prefetch_row(row + PANEL_AHEAD * row_bytes, n_blocks * sizeof *b);
+        for (; left >= UNIT_BLOCKS; left -= UNIT_BLOCKS, b += UNIT_BLOCKS, dst += 512 * UNIT_ACTS) panel_unit(b, &l, scale_of, dst, dst + 512);
+        if (!left) continue;
+        BLOCK rest[UNIT_BLOCKS];
+        if (UNIT_ACTS == 2 && n_blocks == UNIT_BLOCKS / 2 && r + 1 < n_rows) { /* two rows are a unit */
+            prefetch_row(row + (PANEL_AHEAD + 1) * row_bytes, sizeof rest / 2);
+            memcpy(rest, row, sizeof rest / 2);
+            memcpy(rest + UNIT_BLOCKS / 2, row + row_bytes, sizeof rest / 2);
+            panel_unit(rest, &l, scale_of, dst, dst + pitch);
+            r++;
+            continue;
+        }
+        uint8_t values[512 * UNIT_ACTS];
+        memset(rest, 0, sizeof rest);
+        memcpy(rest, b, left * sizeof *b);
+        panel_unit(rest, &l, scale_of, values, values + 512);
+        memcpy(dst, values, left * (512 * UNIT_ACTS / UNIT_BLOCKS));
+    }
 }
 
 #endif

@@ -15,4 +15,10 @@ static inline __attribute__((always_inline)) void prefetch_weights(const void *p
     }
 }
 
+/* The rows of a panel's pieces are a few lines each, far from each other: no prefetcher of the machine finds the next. */
+enum { PANEL_AHEAD = 8 };
+static inline __attribute__((always_inline)) void prefetch_row(const void *p, size_t bytes) {
+    for (size_t line = 0; line < bytes; line += 64) _mm_prefetch((const char *)p + line, _MM_HINT_T0);
+}
+
 #endif

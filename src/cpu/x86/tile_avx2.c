@@ -6,12 +6,12 @@
 
 enum { BLOCK_ROWS = 6 };
 
-static inline __attribute__((always_inline)) void block(const uint8_t *w, size_t w_pitch, const float *x, size_t n, float *sums) {
+static inline __attribute__((always_inline)) void block(const uint8_t *w, size_t w_pitch, const float *x, size_t n, float *sums, bool add) {
     __m256 low[BLOCK_ROWS], high[BLOCK_ROWS];
     const uint8_t *w3 = w + 3 * w_pitch;
     for (size_t r = 0; r < BLOCK_ROWS; r++) {
-        low[r] = _mm256_loadu_ps(sums + r * KQ_LANES);
-        high[r] = _mm256_loadu_ps(sums + r * KQ_LANES + 8);
+        low[r] = add ? _mm256_loadu_ps(sums + r * KQ_LANES) : _mm256_setzero_ps();
+        high[r] = add ? _mm256_loadu_ps(sums + r * KQ_LANES + 8) : _mm256_setzero_ps();
     }
     for (size_t k = 0; k < n; k++) {
         __m256 a = _mm256_loadu_ps(x + KQ_LANES * k), b = _mm256_loadu_ps(x + KQ_LANES * k + 8);
@@ -31,11 +31,11 @@ static inline __attribute__((always_inline)) void block(const uint8_t *w, size_t
 }
 
 void kq_tile_f32_avx2(const void *w, size_t w_pitch, size_t n_rows, const void *x, size_t x_pitch, size_t n_strips, size_t n, float *sums,
-                      size_t sums_pitch) {
+                      size_t sums_pitch, bool add) {
     for (size_t s = 0; s < n_strips; s++) {
         const float *strip = (const float *)(const void *)((const uint8_t *)x + s * x_pitch);
         for (size_t r = 0; r < n_rows; r += BLOCK_ROWS)
-            block((const uint8_t *)w + r * w_pitch, w_pitch, strip, n, sums + s * sums_pitch + r * KQ_LANES);
+            block((const uint8_t *)w + r * w_pitch, w_pitch, strip, n, sums + s * sums_pitch + r * KQ_LANES, add);
     }
 }
 

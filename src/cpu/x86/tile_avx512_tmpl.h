@@ -13,11 +13,11 @@
 enum { BLOCK_ROWS = 12 };
 
 static inline __attribute__((always_inline)) void block(const uint8_t *w, size_t w_pitch, const uint8_t *x, size_t x_pitch, size_t steps,
-                                                        float *sums, size_t sums_pitch, const size_t STRIPS) {
+                                                        float *sums, size_t sums_pitch, bool add, const size_t STRIPS) {
     __m512 sum[2][BLOCK_ROWS];
     const uint8_t *w3 = w + 3 * w_pitch, *w6 = w + 6 * w_pitch, *w9 = w + 9 * w_pitch;
     for (size_t s = 0; s < STRIPS; s++)
-        for (size_t r = 0; r < BLOCK_ROWS; r++) sum[s][r] = _mm512_loadu_ps(sums + s * sums_pitch + r * KQ_LANES);
+        for (size_t r = 0; r < BLOCK_ROWS; r++) sum[s][r] = add ? _mm512_loadu_ps(sums + s * sums_pitch + r * KQ_LANES) : _mm512_setzero_ps();
     for (size_t k = 0; k < steps; k++) {
         __m512i a = _mm512_loadu_si512(x + 64 * k), b = STRIPS > 1 ? _mm512_loadu_si512(x + x_pitch + 64 * k) : a;
 #define ROW(r, base, i)                                                             \
@@ -35,13 +35,13 @@ static inline __attribute__((always_inline)) void block(const uint8_t *w, size_t
 }
 
 void TILE(const void *w, size_t w_pitch, size_t n_rows, const void *x, size_t x_pitch, size_t n_strips, size_t n, float *sums,
-          size_t sums_pitch) {
+          size_t sums_pitch, bool add) {
     for (size_t s = 0; s < n_strips; s += 2) {
         const uint8_t *strip = (const uint8_t *)x + s * x_pitch, *row = w;
         float *out = sums + s * sums_pitch;
         for (size_t r = 0; r < n_rows; r += BLOCK_ROWS, row += BLOCK_ROWS * w_pitch, out += BLOCK_ROWS * KQ_LANES) {
-            if (n_strips - s > 1) block(row, w_pitch, strip, x_pitch, n / STEP_WEIGHTS, out, sums_pitch, 2);
-            else block(row, w_pitch, strip, x_pitch, n / STEP_WEIGHTS, out, sums_pitch, 1);
+            if (n_strips - s > 1) block(row, w_pitch, strip, x_pitch, n / STEP_WEIGHTS, out, sums_pitch, add, 2);
+            else block(row, w_pitch, strip, x_pitch, n / STEP_WEIGHTS, out, sums_pitch, add, 1);
         }
     }
 }
