@@ -10,14 +10,16 @@
  * what a pair gives depends on its row's length alone, and nothing behind a row is read. */
 #include "cpu/x86/prefetch.h"
 
+#define INLINE static inline __attribute__((always_inline))
+
 #ifdef __AVX512F__
 typedef __m512 vector;
-enum { WIDTH = 16 };
+enum { WIDTH = 16, MOST = 8 }; /* MOST activation rows' sums fit the registers */
 #define OF_VECTOR(op) _mm512_##op##_ps
 static inline float total(vector v) { return _mm512_reduce_add_ps(v); }
 #else
 typedef __m256 vector;
-enum { WIDTH = 8 };
+enum { WIDTH = 8, MOST = 4 };
 #define OF_VECTOR(op) _mm256_##op##_ps
 static inline float total(vector v) {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
@@ -27,10 +29,16 @@ static inline float total(vector v) {
 #endif
 enum { STEP = 8 * WIDTH };
 
-static inline __attribute__((always_inline)) void add_step(const uint8_t *w, const float *const *x, size_t at, vector *sum, const size_t M) {
-    vector step[4];
+/* Eight vectors of weights times M activation rows. What comes is fetched between them: in a burst it would fill the buffers, and nothing would wait
+ * during the arithmetic. */
+INLINE void add_step(const uint8_t *w, const float *const *x, size_t at, vector *sum, size_t ahead, const size_t M) {
+    vector step[MOST];
     for (size_t i = 0; i < 8; i++) {
         vector v = WIDEN(w + WEIGHT_BYTES * WIDTH * i);
+        if (i * WEIGHT_BYTES * WIDTH % 64 == 0) {
+            _mm_prefetch((const char *)w + 1024 + WEIGHT_BYTES * WIDTH * i, _MM_HINT_T0);
+            _mm_prefetch((const char *)w + ahead + WEIGHT_BYTES * WIDTH * i, _MM_HINT_T1);
+        }
         for (size_t j = 0; j < M; j++) {
             vector a = OF_VECTOR(loadu)(x[j] + at + WIDTH * i);
             step[j] = i ? OF_VECTOR(fmadd)(v, a, step[j]) : OF_VECTOR(mul)(v, a);
@@ -39,48 +47,62 @@ static inline __attribute__((always_inline)) void add_step(const uint8_t *w, con
     for (size_t j = 0; j < M; j++) sum[j] = OF_VECTOR(add)(sum[j], step[j]);
 }
 
-static inline __attribute__((always_inline)) void rowsf_m(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t n, const float *const *x,
-                                                          float *const *y, const size_t M) {
-    size_t whole = n / STEP * STEP, left = n - whole;
-    float x_left[4][STEP];
-    const float *x_at[4];
-    for (size_t j = 0; j < M; j++) {
+/* Steps of a row from weight `from` to `to`, both whole steps. */
+INLINE void add_steps(const uint8_t *w, size_t from, size_t to, const float *const *x, vector *sums, size_t ahead, const size_t M) {
+    vector sum[MOST];
+    for (size_t j = 0; j < M; j++) sum[j] = sums[j];
+    for (size_t at = from; at < to; at += STEP) add_step(w + WEIGHT_BYTES * at, x, at, sum, ahead, M);
+    for (size_t j = 0; j < M; j++) sums[j] = sum[j];
+}
+
+static inline void add_rows(const uint8_t *w, size_t from, size_t to, const float *const *x, vector *sums, size_t ahead, size_t m) {
+    for (size_t j = 0, count; j < m; j += count) {
+        count = KQ_MIN(m - j, MOST);
+#ifdef __AVX512F__
+        if (count == 8) add_steps(w, from, to, x + j, sums + j, ahead, 8);
+        else if (count > 4) add_steps(w, from, to, x + j, sums + j, ahead, count = 4);
+        else
+#endif
+        if (count == 4) add_steps(w, from, to, x + j, sums + j, ahead, 4);
+        else if (count == 3) add_steps(w, from, to, x + j, sums + j, ahead, 3);
+        else if (count == 2) add_steps(w, from, to, x + j, sums + j, ahead, 2);
+        else add_steps(w, from, to, x + j, sums + j, ahead, 1);
+    }
+}
+
+/* Where the activations do not stay in L1, pieces of them that do meet ROWS rows, and what is fetched is the same piece of the next ROWS. */
+void ROWSF(const void *w, size_t row_bytes, size_t n_rows, size_t n, const float *const *x, float *const *y, size_t m) {
+    enum { IN_L1 = 32 << 10, PIECE = 24 << 10, ROWS = 8 };
+    size_t whole = n / STEP * STEP, left = n - whole, piece = PIECE / sizeof(float) / m / STEP * STEP;
+    const bool stays = whole * m * sizeof(float) <= IN_L1;
+    size_t n_together = stays ? 1 : ROWS, ahead = stays ? 4096 : ROWS * row_bytes;
+    if (stays) piece = whole;
+    float x_left[KQ_ROWSM][STEP];
+    const float *x_at[KQ_ROWSM];
+    for (size_t j = 0; j < m; j++) {
         x_at[j] = x_left[j];
         if (!left) continue;
         memset(x_left[j], 0, sizeof x_left[j]);
         memcpy(x_left[j], x[j] + whole, left * sizeof(float));
     }
-    for (size_t r = 0; r < n_rows; r++, w += row_bytes) {
-        vector sum[4];
-        for (size_t j = 0; j < M; j++) sum[j] = OF_VECTOR(setzero)();
-        for (size_t at = 0; at < whole; at += STEP) {
-            prefetch_weights(w + WEIGHT_BYTES * at, WEIGHT_BYTES * STEP);
-            add_step(w + WEIGHT_BYTES * at, x, at, sum, M);
+    for (size_t first = 0, rows; first < n_rows; first += rows) {
+        const uint8_t *at = (const uint8_t *)w + first * row_bytes;
+        vector sums[ROWS][KQ_ROWSM];
+        rows = KQ_MIN(n_rows - first, n_together);
+        for (size_t r = 0; r < rows; r++)
+            for (size_t j = 0; j < m; j++) sums[r][j] = OF_VECTOR(setzero)();
+        for (size_t from = 0, to; from < whole; from = to) {
+            to = KQ_MIN(whole, from + piece);
+            for (size_t r = 0; r < rows; r++) add_rows(at + r * row_bytes, from, to, x, sums[r], ahead, m);
         }
-        if (left) {
-            uint8_t w_left[WEIGHT_BYTES * STEP];
-            memset(w_left, 0, sizeof w_left);
-            memcpy(w_left, w + WEIGHT_BYTES * whole, WEIGHT_BYTES * left);
-            add_step(w_left, x_at, 0, sum, M);
-        }
-        for (size_t j = 0; j < M; j++) y[j][r] = total(sum[j]);
-    }
-}
-
-/* As in rowsm_tmpl.h: four activation rows are what the registers hold; eight are two passes, the second over weights that the first left in L1. */
-void ROWSF(const void *w, size_t row_bytes, size_t n_rows, size_t n, const float *const *x, float *const *y, size_t m) {
-    size_t most = m > 4 ? KQ_MAX(((size_t)16 << 10) / (n * WEIGHT_BYTES + 1), 1) : n_rows;
-    const uint8_t *at = w;
-    for (size_t first = 0, rows; first < n_rows; first += rows, at += rows * row_bytes) {
-        rows = KQ_MIN(n_rows - first, most);
-        for (size_t j = 0, count; j < m; j += count) {
-            float *out[4];
-            count = KQ_MIN(m - j, 4);
-            for (size_t i = 0; i < count; i++) out[i] = y[j + i] + first;
-            if (count == 4) rowsf_m(at, row_bytes, rows, n, x + j, out, 4);
-            else if (count == 3) rowsf_m(at, row_bytes, rows, n, x + j, out, 3);
-            else if (count == 2) rowsf_m(at, row_bytes, rows, n, x + j, out, 2);
-            else rowsf_m(at, row_bytes, rows, n, x + j, out, 1);
+        for (size_t r = 0; r < rows; r++) {
+            if (left) {
+                uint8_t w_left[WEIGHT_BYTES * STEP];
+                memset(w_left, 0, sizeof w_left);
+                memcpy(w_left, at + r * row_bytes + WEIGHT_BYTES * whole, WEIGHT_BYTES * left);
+                add_rows(w_left, 0, STEP, x_at, sums[r], 0, m);
+            }
+            for (size_t j = 0; j < m; j++) y[j][first + r] = total(sums[r][j]);
         }
     }
 }
