@@ -27,9 +27,19 @@ uint32_t random_u32(void) { /* splitmix64 */
 uint32_t random_below(uint32_t n) { return (uint32_t)((uint64_t)random_u32() * n >> 32); }
 float random_uniform(void) { return (float)(int32_t)random_u32() * 0x1p-31f; }
 
-float random_gaussian(void) { /* Box and Muller */
-    double u = ((double)random_u32() + 0.5) * 0x1p-32, v = (double)random_u32() * 0x1p-32;
-    return (float)(sqrt(-2 * log(u)) * cos(6.283185307179586 * v));
+/* One of 65536 numbers by Box and Muller: a logarithm and a cosine for each were half of all the time that check took. */
+float random_gaussian(void) {
+    static float numbers[1 << 16];
+    if (numbers[0] == 0) {
+        uint64_t kept = state; /* of the kernel, whose cases --function and --seed repeat */
+        state = 0;
+        for (size_t i = 0; i < KQ_COUNT(numbers); i++) {
+            double u = ((double)random_u32() + 0.5) * 0x1p-32, v = ((double)random_u32() + 0.5) * 0x1p-32;
+            numbers[i] = (float)(sqrt(-2 * log(u)) * cos(6.283185307179586 * v));
+        }
+        state = kept;
+    }
+    return numbers[random_u32() >> 16];
 }
 
 /* ---- buffers --------------------------------------------------------------------------------------------------------- */
