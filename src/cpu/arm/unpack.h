@@ -2,14 +2,16 @@
 /* Blocks taken apart into signed bytes, for every codec: a weight is scale[g] * q + offset[g], g its group of 16 or of 32. A run is 256 weights,
  * or what a row has left of them; it goes through L1, where up to 8 activation rows meet it.
  *
- * Plain C, in loops of 16 and 32 bytes that the compiler turns into vectors: nibbles, planes and table look-ups are what these are good at.
- * (Only the grids of iq1 to iq3 are fetched entry by entry.) What q times 2^k is folded into the scale is exact. */
+ * Plain C, in loops of 16 and 32 bytes that the compiler turns into vectors: nibbles and planes are what these are good at. Look-ups, single bits, signs and
+ * grids are not, and are written as vectors here. What q times 2^k is folded into the scale is exact. */
 #ifndef KQ_CPU_ARM_UNPACK_H
 #define KQ_CPU_ARM_UNPACK_H
 
 #include "codec/blocks.h"
 #include "codec/codebooks.h"
 #include "cpu/kernels.h"
+
+#include <arm_neon.h>
 
 typedef struct unpacked {
     _Alignas(64) int8_t q[KQ_ACT_WEIGHTS];
@@ -22,6 +24,9 @@ enum { SCALES, OFFSETS, HUGE_SCALES };
     enum { group_of_##id = (group), kind_of_##id = (int)(kind) }; \
     static inline void unpack_##id(const kq_block_##id *b, size_t n_blocks, unpacked *u)
 
+/* A scale: the machine's own conversion. */
+static inline float half_of(uint16_t h) { return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(h))), 0); }
+
 static inline void split_nibbles(const uint8_t qs[16], int minus, int8_t *q) {
     for (int j = 0; j < 16; j++) {
         q[j] = (int8_t)((qs[j] & 15) - minus);
@@ -30,7 +35,6 @@ static inline void split_nibbles(const uint8_t qs[16], int minus, int8_t *q) {
 }
 
 /* Levels by nibble: the compiler does not find the table instruction. */
-#include <arm_neon.h>
 static inline void split_levels(const uint8_t qs[16], const int8_t levels[16], int8_t *q) {
     int8x16_t table = vld1q_s8(levels);
     uint8x16_t codes = vld1q_u8(qs);
@@ -38,12 +42,21 @@ static inline void split_levels(const uint8_t qs[16], const int8_t levels[16], i
     vst1q_s8(q + 16, vqtbl1q_s8(table, vshrq_n_u8(codes, 4)));
 }
 
+/* Two bytes, eight times each. */
+static inline uint8x16_t spread_bytes(const uint8_t two[2]) {
+    static const uint8_t byte[16] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
+    return vqtbl1q_u8(vreinterpretq_u8_u16(vdupq_n_u16(kq_load_u16(two))), vld1q_u8(byte));
+}
+/* Sixteen bits, the lowest first, as bytes of all ones or zeros. */
+static inline uint8x16_t spread_bits(const uint8_t bits[2]) {
+    static const uint8_t bit[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    return vtstq_u8(spread_bytes(bits), vld1q_u8(bit));
+}
+
 /* Bits 0..31 of a word as bit 4 of 32 bytes. */
 static inline void add_fifth_bits(const uint8_t qh[4], int8_t *q) {
-    static const uint8_t bit[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
     for (int half = 0; half < 2; half++) {
-        uint8x16_t byte = vcombine_u8(vdup_n_u8(qh[2 * half]), vdup_n_u8(qh[2 * half + 1]));
-        uint8x16_t set = vtstq_u8(byte, vld1q_u8(bit));
+        uint8x16_t set = spread_bits(qh + 2 * half);
         vst1q_s8(q + 16 * half, vorrq_s8(vld1q_s8(q + 16 * half), vreinterpretq_s8_u8(vandq_u8(set, vdupq_n_u8(16)))));
     }
 }
@@ -51,14 +64,14 @@ static inline void add_fifth_bits(const uint8_t qh[4], int8_t *q) {
 UNPACK(q4_0, 32, SCALES) {
     for (size_t i = 0; i < n_blocks; i++) {
         split_nibbles(b[i].qs, 8, u->q + 32 * i);
-        u->scale[i] = kq_f16_to_f32(b[i].d);
+        u->scale[i] = half_of(b[i].d);
     }
 }
 UNPACK(q4_1, 32, OFFSETS) {
     for (size_t i = 0; i < n_blocks; i++) {
         split_nibbles(b[i].qs, 0, u->q + 32 * i);
-        u->scale[i] = kq_f16_to_f32(b[i].d);
-        u->offset[i] = kq_f16_to_f32(b[i].m);
+        u->scale[i] = half_of(b[i].d);
+        u->offset[i] = half_of(b[i].m);
     }
 }
 UNPACK(q5_0, 32, SCALES) {
@@ -67,21 +80,21 @@ UNPACK(q5_0, 32, SCALES) {
         split_nibbles(b[i].qs, 0, q);
         add_fifth_bits(b[i].qh, q);
         for (int j = 0; j < 32; j++) q[j] = (int8_t)(q[j] - 16);
-        u->scale[i] = kq_f16_to_f32(b[i].d);
+        u->scale[i] = half_of(b[i].d);
     }
 }
 UNPACK(q5_1, 32, OFFSETS) {
     for (size_t i = 0; i < n_blocks; i++) {
         split_nibbles(b[i].qs, 0, u->q + 32 * i);
         add_fifth_bits(b[i].qh, u->q + 32 * i);
-        u->scale[i] = kq_f16_to_f32(b[i].d);
-        u->offset[i] = kq_f16_to_f32(b[i].m);
+        u->scale[i] = half_of(b[i].d);
+        u->offset[i] = half_of(b[i].m);
     }
 }
 UNPACK(q8_0, 32, SCALES) {
     for (size_t i = 0; i < n_blocks; i++) {
         memcpy(u->q + 32 * i, b[i].qs, 32);
-        u->scale[i] = kq_f16_to_f32(b[i].d);
+        u->scale[i] = half_of(b[i].d);
     }
 }
 
@@ -96,7 +109,7 @@ static inline void planes(const uint8_t *qs, int8_t *q) {
 
 UNPACK(q2_k, 16, OFFSETS) {
     (void)n_blocks;
-    float d = kq_f16_to_f32(b->d), dmin = kq_f16_to_f32(b->dmin);
+    float d = half_of(b->d), dmin = half_of(b->dmin);
     planes(b->qs, u->q);
     for (int g = 0; g < 16; g++) {
         u->scale[g] = d * (float)(b->scales[g] & 15);
@@ -105,14 +118,14 @@ UNPACK(q2_k, 16, OFFSETS) {
 }
 UNPACK(q3_k, 16, SCALES) {
     (void)n_blocks;
-    float d = kq_f16_to_f32(b->d);
+    float d = half_of(b->d);
     planes(b->qs, u->q);
     for (int run = 0; run < 8; run++)
         for (int l = 0; l < 32; l++) u->q[32 * run + l] = (int8_t)(u->q[32 * run + l] - 4 + ((b->hmask[l] >> run & 1) << 2));
     for (int g = 0; g < 16; g++) u->scale[g] = d * (float)kq_k3_scale(b->scales, g);
 }
 static inline void k4_scales(const uint8_t *scales, uint16_t d16, uint16_t dmin16, unpacked *u) {
-    float d = kq_f16_to_f32(d16), dmin = kq_f16_to_f32(dmin16);
+    float d = half_of(d16), dmin = half_of(dmin16);
     for (int g = 0; g < 8; g++) {
         int sc, mn;
         kq_k4_scale(scales, g, &sc, &mn);
@@ -141,7 +154,7 @@ UNPACK(q5_k, 32, OFFSETS) {
 }
 UNPACK(q6_k, 16, SCALES) {
     (void)n_blocks;
-    float d = kq_f16_to_f32(b->d);
+    float d = half_of(b->d);
     planes(b->qh, u->q);
     for (int h = 0; h < 2; h++)
         for (int run = 0; run < 4; run++)
@@ -157,12 +170,12 @@ UNPACK(q6_k, 16, SCALES) {
 UNPACK(iq4_nl, 32, SCALES) {
     for (size_t i = 0; i < n_blocks; i++) {
         split_levels(b[i].qs, kq_levels_iq4, u->q + 32 * i);
-        u->scale[i] = kq_f16_to_f32(b[i].d);
+        u->scale[i] = half_of(b[i].d);
     }
 }
 UNPACK(iq4_xs, 32, SCALES) {
     (void)n_blocks;
-    float d = kq_f16_to_f32(b->d);
+    float d = half_of(b->d);
     for (int g = 0; g < 8; g++) {
         int s = (b->scales_l[g / 2] >> 4 * (g % 2) & 15) | (b->scales_h >> 2 * g & 3) << 4;
         u->scale[g] = d * (float)(s - 32);
@@ -195,108 +208,168 @@ UNPACK(tq1_0, 32, SCALES) {
     }
     for (int n = 0; n < 4; n++)
         for (int j = 0; j < 4; j++) u->q[240 + j + 4 * n] = trit(b->qh[j], power[n]);
-    for (int g = 0; g < 8; g++) u->scale[g] = kq_f16_to_f32(b->d);
+    for (int g = 0; g < 8; g++) u->scale[g] = half_of(b->d);
 }
 UNPACK(tq2_0, 32, SCALES) {
     (void)n_blocks;
     planes(b->qs, u->q);
     for (int i = 0; i < 256; i++) u->q[i] = (int8_t)(u->q[i] - 1);
-    for (int g = 0; g < 8; g++) u->scale[g] = kq_f16_to_f32(b->d);
+    for (int g = 0; g < 8; g++) u->scale[g] = half_of(b->d);
 }
 UNPACK(q1_0, 32, SCALES) {
     for (size_t i = 0; i < n_blocks; i++) {
-        for (int k = 0; k < 128; k++) u->q[128 * i + (size_t)k] = (int8_t)(b[i].qs[k / 8] >> k % 8 & 1 ? 1 : -1);
-        for (size_t g = 0; g < 4; g++) u->scale[4 * i + g] = kq_f16_to_f32(b[i].d);
+        for (size_t k = 0; k < 128; k += 16) { /* 1, or -1: all ones */
+            uint8x16_t set = spread_bits(b[i].qs + k / 8);
+            vst1q_u8((uint8_t *)u->q + 128 * i + k, vornq_u8(vdupq_n_u8(1), set));
+        }
+        for (size_t g = 0; g < 4; g++) u->scale[4 * i + g] = half_of(b[i].d);
     }
 }
 UNPACK(q2_0, 32, SCALES) {
     for (size_t i = 0; i < n_blocks; i++) {
-        for (int k = 0; k < 64; k++) u->q[64 * i + (size_t)k] = (int8_t)((b[i].qs[k / 4] >> 2 * (k % 4) & 3) - 1);
-        u->scale[2 * i] = u->scale[2 * i + 1] = kq_f16_to_f32(b[i].d);
+        uint8x16_t fours = vld1q_u8(b[i].qs), one = vdupq_n_u8(1), three = vdupq_n_u8(3);
+        uint8x16x4_t codes = {{vandq_u8(fours, three), vandq_u8(vshrq_n_u8(fours, 2), three), vandq_u8(vshrq_n_u8(fours, 4), three), vshrq_n_u8(fours, 6)}};
+        for (int k = 0; k < 4; k++) codes.val[k] = vsubq_u8(codes.val[k], one);
+        vst4q_u8((uint8_t *)u->q + 64 * i, codes);
+        u->scale[2 * i] = u->scale[2 * i + 1] = half_of(b[i].d);
     }
 }
 
-/* ---- grids ---------------------------------------------------------------------------------------------------------- */
+/* ---- grids: cells come as bytes from tables (codebooks.h), then all get their signs --------------------------------- */
 
-/* Eight levels of iq2 by pairs of bits, and their signs. */
-static inline void cell_iq2(unsigned grid, unsigned signs, int8_t *q) {
-    for (int e = 0; e < 8; e++) {
-        int level = kq_levels_iq2[grid >> 2 * e & 3];
-        q[e] = (int8_t)(signs >> e & 1 ? -level : level);
+/* Sixteen indices: low bytes and high ones. */
+static inline void put_indices(const uint8_t low[16], uint8x16_t high, uint16_t *index) {
+    vst1q_u16(index, vreinterpretq_u16_u8(vzip1q_u8(vld1q_u8(low), high)));
+    vst1q_u16(index + 8, vreinterpretq_u16_u8(vzip2q_u8(vld1q_u8(low), high)));
+}
+/* Cells of 8 and of 4 weights. In eights: GCC 12 unrolls no longer loop. */
+#define PUT_CELLS(table, index, n, q)                                                                                    \
+    for (int k_ = 0; k_ < (n); k_ += 8)                                                                                  \
+        for (int e_ = 0; e_ < 8; e_++) memcpy((q) + sizeof *(table) * (size_t)(k_ + e_), &(table)[(index)[k_ + e_]], sizeof *(table))
+
+/* Bit e of signs[k]: weight 8 k + e is negative. */
+static inline void put_signs(const uint8_t signs[32], int8_t *q) {
+    for (int k = 0; k < 32; k += 2, q += 16) {
+        int8x16_t minus = vreinterpretq_s8_u8(spread_bits(signs + k));
+        vst1q_s8(q, vsubq_s8(veorq_s8(vld1q_s8(q), minus), minus));
     }
 }
+
+/* Four words of a scale and four times seven signs: the signs, with those that parity gives. */
+static inline uint8x16_t signs_of(uint32x4_t words) {
+    uint32x4_t low = vorrq_u32(vandq_u32(words, vdupq_n_u32(0x7f)), vandq_u32(vshlq_n_u32(words, 1), vdupq_n_u32(0x7f00)));
+    uint32x4_t high = vorrq_u32(vandq_u32(vshlq_n_u32(words, 2), vdupq_n_u32(0x7f0000)), vandq_u32(vshlq_n_u32(words, 3), vdupq_n_u32(0x7f000000)));
+    uint8x16_t sevens = vreinterpretq_u8_u32(vorrq_u32(low, high));
+    return vorrq_u8(sevens, vshlq_n_u8(vcntq_u8(sevens), 7));
+}
+/* Their scales: d * (0.5 + s) * unit, in this order. */
+static inline float32x4_t scales_of_words(uint32x4_t words, float d, float unit) {
+    return vmulq_n_f32(vmulq_n_f32(vaddq_f32(vdupq_n_f32(0.5f), vcvtq_f32_u32(vshrq_n_u32(words, 28))), d), unit);
+}
+
 UNPACK(iq2_xxs, 32, SCALES) {
+    uint8_t signs[32], index[32];
     (void)n_blocks;
-    float d = kq_f16_to_f32(b->d);
-    for (int g = 0; g < 8; g++) {
-        const uint8_t *qs = b->qs + 8 * g;
-        uint32_t word = kq_load_u32(qs + 4);
-        u->scale[g] = d * (0.5f + (float)(word >> 28)) * 0.25f;
-        for (int k = 0; k < 4; k++) cell_iq2(kq_grid_iq2_xxs[qs[k]], kq_signs_by_parity(word >> 7 * k & 127), u->q + 32 * g + 8 * k);
+    for (int g = 0; g < 8; g += 4) { /* a group: four indices, a word */
+        uint32x4_t first = vreinterpretq_u32_u8(vld1q_u8(b->qs + 8 * g)), second = vreinterpretq_u32_u8(vld1q_u8(b->qs + 8 * g + 16));
+        uint32x4_t words = vuzp2q_u32(first, second);
+        vst1q_u8(index + 4 * g, vreinterpretq_u8_u32(vuzp1q_u32(first, second)));
+        vst1q_u8(signs + 4 * g, signs_of(words));
+        vst1q_f32(u->scale + g, scales_of_words(words, half_of(b->d), 0.25f));
     }
+    PUT_CELLS(kq_cells_iq2_xxs, index, 32, u->q);
+    put_signs(signs, u->q);
 }
 static inline void scales_iq2(uint16_t d16, const uint8_t *scales, unpacked *u) {
-    float d = kq_f16_to_f32(d16);
+    float d = half_of(d16);
     for (int g = 0; g < 16; g++) u->scale[g] = d * (0.5f + (float)(scales[g / 2] >> 4 * (g % 2) & 15)) * 0.25f;
 }
 UNPACK(iq2_xs, 16, SCALES) {
+    uint8_t signs[32];
+    uint16_t index[32];
     (void)n_blocks;
     scales_iq2(b->d, b->scales, u);
-    for (int k = 0; k < 32; k++) cell_iq2(kq_grid_iq2_xs[b->qs[k] & 511], kq_signs_by_parity((unsigned)b->qs[k] >> 9), u->q + 8 * k);
+    for (int k = 0; k < 32; k += 8) {
+        uint16x8_t words = vreinterpretq_u16_u8(vld1q_u8((const uint8_t *)b->qs + 2 * k));
+        uint8x8_t sevens = vshr_n_u8(vshrn_n_u16(words, 8), 1);
+        vst1q_u16(index + k, vandq_u16(words, vdupq_n_u16(511)));
+        vst1_u8(signs + k, vorr_u8(sevens, vshl_n_u8(vcnt_u8(sevens), 7)));
+    }
+    PUT_CELLS(kq_cells_iq2_xs, index, 32, u->q);
+    put_signs(signs, u->q);
 }
 UNPACK(iq2_s, 16, SCALES) {
+    static const uint8_t byte[16] = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
+    static const int8_t down[16] = {0, -2, -4, -6, 0, -2, -4, -6, 0, -2, -4, -6, 0, -2, -4, -6};
+    uint16_t index[32];
     (void)n_blocks;
     scales_iq2(b->d, b->scales, u);
-    for (int k = 0; k < 32; k++) cell_iq2(kq_grid_iq2_s[b->qs[k] | (b->qh[k / 4] >> 2 * (k % 4) & 3) << 8], b->signs[k], u->q + 8 * k);
-}
-static inline void cell_iq3(const uint8_t levels[8], unsigned grid, unsigned signs, int8_t *q) {
-    for (int e = 0; e < 4; e++) {
-        int level = levels[grid >> 3 * e & 7];
-        q[e] = (int8_t)(signs >> e & 1 ? -level : level);
+    for (int k = 0; k < 32; k += 16) {
+        uint8x16_t fours = vqtbl1q_u8(vreinterpretq_u8_u32(vdupq_n_u32(kq_load_u32(b->qh + k / 4))), vld1q_u8(byte));
+        put_indices(b->qs + k, vandq_u8(vshlq_u8(fours, vld1q_s8(down)), vdupq_n_u8(3)), index + k);
     }
+    PUT_CELLS(kq_cells_iq2_s, index, 32, u->q);
+    put_signs(b->signs, u->q);
 }
 UNPACK(iq3_xxs, 32, SCALES) {
+    uint8_t signs[32];
     (void)n_blocks;
-    float d = kq_f16_to_f32(b->d);
-    for (int g = 0; g < 8; g++) {
-        uint32_t word = kq_load_u32(b->gas + 4 * g);
-        u->scale[g] = d * (0.5f + (float)(word >> 28)) * 0.5f;
-        for (int k = 0; k < 8; k++) {
-            unsigned signs = kq_signs_by_parity(word >> 7 * (k / 2) & 127);
-            cell_iq3(kq_levels_iq3_xxs, kq_grid_iq3_xxs[b->qs[8 * g + k]], signs >> 4 * (k % 2), u->q + 32 * g + 4 * k);
-        }
+    for (int g = 0; g < 8; g += 4) {
+        uint32x4_t words = vreinterpretq_u32_u8(vld1q_u8(b->gas + 4 * g));
+        vst1q_u8(signs + 4 * g, signs_of(words));
+        vst1q_f32(u->scale + g, scales_of_words(words, half_of(b->d), 0.5f));
     }
+    PUT_CELLS(kq_cells_iq3_xxs, b->qs, 64, u->q);
+    put_signs(signs, u->q);
 }
 UNPACK(iq3_s, 32, SCALES) {
+    uint16_t index[64];
     (void)n_blocks;
-    float d = kq_f16_to_f32(b->d);
+    float d = half_of(b->d);
     for (int g = 0; g < 8; g++) u->scale[g] = d * (float)(1 + 2 * (b->scales[g / 2] >> 4 * (g % 2) & 15));
-    for (int k = 0; k < 64; k++) {
-        int index = b->qs[k] | (b->qh[k / 8] >> k % 8 & 1) << 8;
-        cell_iq3(kq_levels_iq3_s, kq_grid_iq3_s[index], (unsigned)b->signs[k / 2] >> 4 * (k % 2), u->q + 4 * k);
-    }
+    for (int k = 0; k < 64; k += 16) put_indices(b->qs + k, vandq_u8(spread_bits(b->qh + k / 8), vdupq_n_u8(1)), index + k);
+    PUT_CELLS(kq_cells_iq3_s, index, 64, u->q);
+    put_signs(b->signs, u->q);
 }
-/* grid + delta in eighths: 8 * (-1, 0, 1) + 1 or - 1. */
-static inline void cell_iq1(unsigned grid, bool minus, int8_t *q) {
-    for (int e = 0; e < 8; e++) q[e] = (int8_t)(8 * ((int)(grid >> 2 * e & 3) - 1) + (minus ? -1 : 1));
+
+/* Grid and delta in eighths: 8 * (-1, 0, 1) + 1 or - 1. The table has 8 * (1, 2, 3), so 15 or 17 is taken off each cell. */
+static inline void put_deltas(const uint8_t off[32], int8_t *q) {
+    for (int k = 0; k < 32; k += 2, q += 16) vst1q_s8(q, vsubq_s8(vld1q_s8(q), vreinterpretq_s8_u8(spread_bytes(off + k))));
 }
 UNPACK(iq1_s, 32, SCALES) {
+    static const uint8_t byte[16] = {0, 1, 0, 1, 0, 1, 0, 1, 2, 3, 2, 3, 2, 3, 2, 3};
+    static const int16_t down[8] = {0, -3, -6, -9, 0, -3, -6, -9};
+    uint8_t off[32];
+    uint16_t index[32];
     (void)n_blocks;
-    float d = kq_f16_to_f32(b->d);
+    float d = half_of(b->d);
     for (int g = 0; g < 8; g++) {
-        unsigned word = b->qh[g];
+        int word = b->qh[g];
         u->scale[g] = d * (float)(2 * (word >> 12 & 7) + 1) * 0.125f;
-        for (int k = 0; k < 4; k++) cell_iq1(kq_grid_iq1[b->qs[4 * g + k] | (word >> 3 * k & 7) << 8], word >> 15, u->q + 32 * g + 8 * k);
+        memset(off + 4 * g, 15 + 2 * (word >> 15), 4);
     }
+    for (int g = 0; g < 8; g += 2) { /* a word has the upper three bits of four indices */
+        uint8x16_t words = vqtbl1q_u8(vreinterpretq_u8_u32(vdupq_n_u32(kq_load_u32((const uint8_t *)b->qh + 2 * g))), vld1q_u8(byte));
+        uint16x8_t high = vandq_u16(vshlq_u16(vreinterpretq_u16_u8(words), vld1q_s16(down)), vdupq_n_u16(7));
+        vst1q_u16(index + 4 * g, vsliq_n_u16(vmovl_u8(vld1_u8(b->qs + 4 * g)), high, 8));
+    }
+    PUT_CELLS(kq_cells_iq1, index, 32, u->q);
+    put_deltas(off, u->q);
 }
 UNPACK(iq1_m, 16, SCALES) {
+    uint8_t off[32];
+    uint16_t index[32];
     (void)n_blocks;
-    float d = kq_f16_to_f32(kq_iq1_m_scale(b));
+    float d = half_of(kq_iq1_m_scale(b));
     for (int g = 0; g < 16; g++) u->scale[g] = d * (float)(2 * (b->scales[g / 4] >> 3 * (g % 4) & 7) + 1) * 0.125f;
-    for (int k = 0; k < 32; k++) {
-        int high = b->qh[k / 2] >> 4 * (k % 2) & 15;
-        cell_iq1(kq_grid_iq1[b->qs[k] | (high & 7) << 8], high >> 3, u->q + 8 * k);
+    for (int k = 0; k < 32; k += 16) {
+        uint8x8_t pairs = vld1_u8(b->qh + k / 2), low = vand_u8(pairs, vdup_n_u8(15)), high = vshr_n_u8(pairs, 4);
+        uint8x16_t four = vcombine_u8(vzip1_u8(low, high), vzip2_u8(low, high)); /* three bits of the index, one of the delta */
+        put_indices(b->qs + k, vandq_u8(four, vdupq_n_u8(7)), index + k);
+        vst1q_u8(off + k, vsraq_n_u8(vdupq_n_u8(15), vandq_u8(four, vdupq_n_u8(8)), 2));
     }
+    PUT_CELLS(kq_cells_iq1, index, 32, u->q);
+    put_deltas(off, u->q);
 }
 
 #endif
