@@ -4,11 +4,14 @@
  *
  * Shapes are written [rows, cols], the last dimension innermost. Weights are [N, K] in a codec: N rows of K / block blocks.
  * Activations and results are f32, f16 or bf16; sums are f32, and an f16 or bf16 result is rounded once, to the nearest even.
- * A NaN or an infinity among the activations reaches the results of its own row alone.
+ * A NaN or an infinity among the activations reaches the results of its own row alone, one among the weights those of its own weight row (in
+ * kq_matmul_t, of its own column). Where KQ_FAST rounds activations to 8 bits an infinity gives NaN, and a number that rounds beyond bf16 or f16
+ * becomes an infinity.
  *
  * Any dimension may be 0: products over nothing are 0 (plus the bias), results without elements are not touched, and then a data
  * pointer may be NULL. Every size is checked against the buffer that it describes before anything is read; on failure no result has
- * been written. Results must not overlap the activations or the weights (not checked).
+ * been written. Results must not overlap what is read: that is not checked, for slices of one matrix may interleave, and gives arbitrary
+ * results, but nothing is ever written beside them. Pointers to floats and indices are aligned as C wants it.
  * No result depends on the number of threads. In the mode KQ_EXACT none depends on M, on the batch or on the machine either. */
 #ifndef KQUANT_OPS_H
 #define KQUANT_OPS_H
@@ -49,12 +52,13 @@ typedef struct kq_weights {
     const void *data;
     size_t bytes;          /* of the buffer at data: nothing beyond is read */
     uint64_t rows, cols;   /* N, K of each matrix; K is a whole number of blocks */
-    uint64_t row_bytes;    /* from one row to the next; 0: rows without gaps */
+    uint64_t row_bytes;    /* from one row to the next; 0: rows without gaps. Less than a row has: rows overlap, which is fine */
     uint64_t matrices;     /* how many, one after another (experts, heads); 0: 1 */
     uint64_t matrix_bytes; /* from one matrix to the next; 0: rows * row_bytes */
 } kq_weights;
 
-/* Activations, read only: `batch` matrices [rows, cols]. Data is aligned to its type. */
+/* Activations, read only: `batch` matrices [rows, cols]. Data is aligned to its type. Strides may be less than what they step over: rows and
+ * matrices that are only read may overlap. */
 typedef struct kq_activations {
     uint32_t type;         /* KQ_F32, KQ_F16 or KQ_BF16 */
     const void *data;

@@ -399,6 +399,10 @@ kq_status kq_matmul_gather(kq_device *device, const kq_activations *x, const kq_
     KQ_TRY(check_results(&out, y, err));
     KQ_TRY(check_gather(&in, &weights, &out, left, right, n_pairs, err));
     if (!n_pairs || !out.cols) return KQ_OK;
+    if (!in.cols) { /* zeros, whatever the type */
+        for (uint64_t i = 0; i < n_pairs; i++) memset(row_of(&out, i), 0, out.cols * out.size);
+        return KQ_OK;
+    }
     uint64_t bytes = 0, extra, taken;
     bool fits = kq_mul(n_pairs, in.cols, &taken) && kq_gather_scratch(weights.matrices, n_pairs, 1, 1, in.cols, kq_pool_threads(device->pool), &extra) &&
                 kq_op_take(&bytes, n_pairs, 3 * sizeof(uint64_t) + sizeof(int32_t)) && kq_op_take(&bytes, in.rows, sizeof(uint64_t)) &&
@@ -410,15 +414,11 @@ kq_status kq_matmul_gather(kq_device *device, const kq_activations *x, const kq_
     pairs p = {0, words, words + n_pairs, (int32_t *)(void *)(words + 3 * n_pairs)};
     find_pairs(&p, left, right, n_pairs, left ? 1 : n_pairs / in.rows, chain, in.rows, words + 2 * n_pairs);
     float *from = kq_op_carve(&at, n_pairs * in.cols, sizeof(float)), *to = kq_op_carve(&at, n_pairs * out.cols, sizeof(float));
-    if (in.cols) {
-        widen(device, &in, p.n, p.left, from);
-        kq_gather_args args = {.codec = weights.codec, .w = weights.data, .n_experts = weights.matrices, .n_rows = weights.rows,
-                               .n_cols = weights.cols, .row_bytes = weights.row_bytes, .expert_bytes = weights.matrix_bytes, .x = from,
-                               .n_tokens = p.n, .n_x = 1, .n_used = 1, .idx = p.right, .y = to, .exact = device->exact};
-        kq_gather_run(&device->table, device->pool, &args, at);
-    } else {
-        memset(to, 0, p.n * out.cols * sizeof *to);
-    }
+    widen(device, &in, p.n, p.left, from);
+    kq_gather_args args = {.codec = weights.codec, .w = weights.data, .n_experts = weights.matrices, .n_rows = weights.rows,
+                           .n_cols = weights.cols, .row_bytes = weights.row_bytes, .expert_bytes = weights.matrix_bytes, .x = from,
+                           .n_tokens = p.n, .n_x = 1, .n_used = 1, .idx = p.right, .y = to, .exact = device->exact};
+    kq_gather_run(&device->table, device->pool, &args, at);
     give(device, &out, n_pairs, p.unique, to);
     return KQ_OK;
 }
