@@ -15,7 +15,7 @@ int main(void) {
     for (int i = 0; i < TOKENS * WIDTH; i++) table[i] = (float)(i / WIDTH);
 
     kq_error err;
-    kq_device *device;
+    kq_device *device = NULL;
     if (kq_device_open(&device, NULL, &err)) goto failed;
     if (kq_quantize(KQ_Q8_0, table, TOKENS * WIDTH, TOKENS, WIDTH, packed, sizeof packed, NULL, &err)) goto failed;
 
@@ -33,5 +33,6 @@ int main(void) {
     return 0;
 failed:
     fprintf(stderr, "%s\n", err.text);
+    kq_device_close(device);
     return 1;
 }

@@ -14,7 +14,7 @@ int main(void) {
     for (int i = 0; i < TOKENS * K; i++) x[i] = i < K ? 1 : 2;
 
     kq_error err;
-    kq_device *device;
+    kq_device *device = NULL;
     if (kq_device_open(&device, NULL, &err)) goto failed;
     if (kq_quantize(KQ_Q8_0, weights, EXPERTS * N * K, EXPERTS * N, K, packed, sizeof packed, NULL, &err)) goto failed;
 
@@ -29,5 +29,6 @@ int main(void) {
     return 0;
 failed:
     fprintf(stderr, "%s\n", err.text);
+    kq_device_close(device);
     return 1;
 }

@@ -12,7 +12,7 @@ int main(void) {
     for (int i = 0; i < N * K; i++) weights[i] = (float)(i / K + 1);
 
     kq_error err;
-    kq_device *device;
+    kq_device *device = NULL;
     if (kq_device_open(&device, NULL, &err)) goto failed;
     if (kq_quantize(KQ_Q8_0, weights, N * K, N, K, packed, sizeof packed, NULL, &err)) goto failed;
 
@@ -26,5 +26,6 @@ int main(void) {
     return 0;
 failed:
     fprintf(stderr, "%s\n", err.text);
+    kq_device_close(device);
     return 1;
 }

@@ -13,10 +13,10 @@ int main(void) {
 
     kq_error err;
     uint64_t row_bytes;
+    void *packed = NULL;
     if (kq_row_bytes(KQ_Q4_K, COLS, &row_bytes, &err)) goto failed;
     size_t bytes = (size_t)row_bytes * ROWS;
-    void *packed = malloc(bytes);
-    if (!packed) return 1;
+    if (!(packed = malloc(bytes))) return 1;
     if (kq_quantize(KQ_Q4_K, weights, ROWS * COLS, ROWS, COLS, packed, bytes, NULL, &err)) goto failed;
     if (kq_dequantize(KQ_Q4_K, packed, bytes, ROWS * COLS, back, ROWS * COLS, &err)) goto failed;
     free(packed);
@@ -30,5 +30,6 @@ int main(void) {
     return 0;
 failed:
     fprintf(stderr, "%s\n", err.text);
+    free(packed);
     return 1;
 }
