@@ -13,8 +13,10 @@
  *     CHAINS        sums of a unit: each goes over 4 * UNIT_ACTS / CHAINS columns
  *     OFFSET        a weight is (code - OFFSET) * scale. Codes are 0 .. 255, codes less OFFSET -128 .. 127
  *     OFFSET_2      where some lanes have another, larger one: unit_second(parts, c) is a mask of those of a chain
+ *     LANE_UNITS    sixteen powers of two, where lanes have codes that are so many times as large
  *     ORDER, BACK   BITS(..): which weight of 256 is at place 64 * column + byte (SHARED: 32 * column + byte), and which place is a weight's. Both
  *                   permute the eight bits of a number.
+ *                   Or unit_places(k) in place of ORDER: the weights of 64 places from 64k on. Each lane's are of one group, for each chain
  *     lanes         a type: constants; make_lanes() makes them
  *     parts, unit_open(b, l)             what the columns are made of
  *     unit_column(parts, l, k)           column k: 64 codes
@@ -45,6 +47,17 @@ INLINE __m512i places(long long matrix, int k) {
     return _mm512_gf2p8affine_epi64_epi8(_mm512_or_si512(first, _mm512_set1_epi8((char)(64 * k))), _mm512_set1_epi64(matrix), 0);
 }
 
+#ifdef LANE_UNITS
+INLINE __m512i offsets(void) { return _mm512_mullo_epi32(LANE_UNITS, _mm512_set1_epi32(0x01010101 * OFFSET)); }
+INLINE __m512 in_units(__m512 scales) { return _mm512_div_ps(scales, _mm512_cvtepi32_ps(LANE_UNITS)); }
+#else
+INLINE __m512i offsets(void) { return _mm512_set1_epi8((char)OFFSET); }
+INLINE __m512 in_units(__m512 scales) { return scales; }
+#endif
+#ifdef ORDER
+INLINE __m512i unit_places(int k) { return places(ORDER, k); }
+#endif
+
 static void make_columns(const kq_act8 *x, size_t n_acts, columns *out) {
     for (size_t first = 0; first < n_acts; first += UNIT_ACTS, out++) {
         for (size_t a = 0; a < UNIT_ACTS; a++) {
@@ -54,8 +67,8 @@ static void make_columns(const kq_act8 *x, size_t n_acts, columns *out) {
             __m512i natural[4];
             for (int k = 0; k < 4; k++) natural[k] = _mm512_maskz_mov_epi64(there ? 0xff : 0, _mm512_load_si512(at->q + 64 * k));
             for (int k = 0; k < 4; k++) {
-                __m512i place = places(ORDER, k), q = pick_of_4(natural, place);
-                __m512 s = _mm512_permutexvar_ps(_mm512_and_si512(_mm512_srli_epi32(place, 5), _mm512_set1_epi32(7)), scales);
+                __m512i place = unit_places(k), q = pick_of_4(natural, place);
+                __m512 s = in_units(_mm512_permutexvar_ps(_mm512_and_si512(_mm512_srli_epi32(place, 5), _mm512_set1_epi32(7)), scales));
                 if (SHARED) {
                     _mm256_store_si256((__m256i *)(void *)(out->q[2 * k] + 32 * a), _mm512_castsi512_si256(q));
                     _mm256_store_si256((__m256i *)(void *)(out->q[2 * k + 1] + 32 * a), _mm512_extracti64x4_epi64(q, 1));
@@ -69,7 +82,7 @@ static void make_columns(const kq_act8 *x, size_t n_acts, columns *out) {
         }
         for (int c = 0; c < CHAINS; c++) {
             __m512i sum = _mm512_setzero_si512();
-            for (int k = 0; k < CHAIN; k++) sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8((char)OFFSET), _mm512_load_si512(out->q[c * CHAIN + k]));
+            for (int k = 0; k < CHAIN; k++) sum = _mm512_dpbusd_epi32(sum, offsets(), _mm512_load_si512(out->q[c * CHAIN + k]));
             _mm512_storeu_si512(out->start[c], _mm512_sub_epi32(_mm512_setzero_si512(), sum));
 #ifdef OFFSET_2
             for (int k = 0; k < CHAIN; k++) sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(OFFSET_2 - OFFSET), _mm512_load_si512(out->q[c * CHAIN + k]));

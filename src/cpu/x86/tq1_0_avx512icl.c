@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tq1_0 for AVX-512: the first trit of all 52 bytes at once, then bytes times 3 (their low 8 bits) have the second first, and so on. */
+/* decode of tq1_0 for AVX-512: the first trit of all 52 bytes at once, then bytes times 3 (their low 8 bits) have the second first, and so on. */
 #include "cpu/x86/unit_avx512icl.h"
 
 #define KERNEL(op) kq_##op##_tq1_0_avx512icl
@@ -40,4 +40,4 @@ INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *
     *scales = *minima = one_half(b->d);
 }
 
-#include "cpu/x86/unit_avx512icl_tmpl.h"
+#include "cpu/x86/decode_avx512icl_tmpl.h"
