@@ -14,6 +14,7 @@
  *     OFFSET        a weight is (code - OFFSET) * scale. Codes are 0 .. 255, codes less OFFSET -128 .. 127
  *     OFFSET_2      where some lanes have another, larger one: unit_second(parts, c) is a mask of those of a chain
  *     LANE_UNITS    sixteen powers of two, where lanes have codes that are so many times as large
+ *     MINIMA        where a weight is code * scale - minimum: unit_minima(b, parts) are those of sixteen lanes, each of a group of 16; one chain
  *     ORDER, BACK   BITS(..): which weight of 256 is at place 64 * column + byte (SHARED: 32 * column + byte), and which place is a weight's. Both
  *                   permute the eight bits of a number.
  *                   Or unit_places(k) in place of ORDER: the weights of 64 places from 64k on. Each lane's are of one group, for each chain
@@ -37,6 +38,9 @@ typedef struct columns {
     int32_t start[CHAINS][16];
 #ifdef OFFSET_2
     int32_t start_2[CHAINS][16];
+#endif
+#ifdef MINIMA
+    float sum16[16];
 #endif
 } columns;
 
@@ -77,6 +81,10 @@ static void make_columns(const kq_act8 *x, size_t n_acts, columns *out) {
                     int column = 4 * (int)a + k;
                     _mm512_store_si512(out->q[column], q);
                     if (column % CHAIN == 0) _mm512_storeu_ps(out->scale[column / CHAIN], s);
+#ifdef MINIMA
+                    s = _mm512_permutexvar_ps(_mm512_srli_epi32(_mm512_slli_epi32(place, 24), 28), _mm512_load_ps(at->sum16));
+                    if (column == 0) _mm512_storeu_ps(out->sum16, _mm512_maskz_mov_ps(there ? 0xffff : 0, s));
+#endif
                 }
             }
         }
@@ -116,6 +124,10 @@ INLINE void add_unit(const BLOCK *b, const columns (*x)[PIECE_UNITS], size_t i, 
         for (size_t j = 0; j < M; j++)
             sum[j] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products[j]), _mm512_mul_ps(scales[c], _mm512_loadu_ps(x[j][i].scale[c])), sum[j]);
     }
+#ifdef MINIMA
+    const __m512 minima = unit_minima(b, &p);
+    for (size_t j = 0; j < M; j++) sum[j] = _mm512_fnmadd_ps(minima, _mm512_loadu_ps(x[j][i].sum16), sum[j]);
+#endif
 }
 
 INLINE void rows_m(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t n_blocks, const kq_act8 *const *x, float *const *y, const size_t M) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* q2_k for AVX-512: 32 bytes hold four runs of 32 codes; broadcast to both halves of a register, a GF(2) product takes one run in each. */
+/* decode of q2_k for AVX-512: 32 bytes hold four runs of 32 codes; broadcast to both halves of a register, a GF(2) product takes one run in each. */
 #include "cpu/x86/unit_avx512icl.h"
 
 #define KERNEL(op) kq_##op##_q2_k_avx512icl
@@ -29,4 +29,4 @@ INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *
                             _mm512_broadcastss_ps(_mm_movehdup_ps(d)));
 }
 
-#include "cpu/x86/unit_avx512icl_tmpl.h"
+#include "cpu/x86/decode_avx512icl_tmpl.h"
