@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* q3_k for AVX-512: two bits of a code as in q2_k, the third from the mask by a GF(2) product of its own. */
+/* decode of q3_k for AVX-512: two bits of a code as in q2_k, the third from the mask by a GF(2) product of its own. */
 #include "cpu/x86/unit_avx512icl.h"
 
 #define KERNEL(op) kq_##op##_q3_k_avx512icl
@@ -43,4 +43,4 @@ INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *
     *scales = *minima = _mm512_mul_ps(s, one_half(b->d));
 }
 
-#include "cpu/x86/unit_avx512icl_tmpl.h"
+#include "cpu/x86/decode_avx512icl_tmpl.h"
