@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tq2_0 for AVX-512: codes as in q2_k, and one scale. */
+/* decode of tq2_0 for AVX-512: codes as in q2_k, and one scale. */
 #include "cpu/x86/unit_avx512icl.h"
 
 #define KERNEL(op) kq_##op##_tq2_0_avx512icl
@@ -24,4 +24,4 @@ INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *
     *scales = *minima = one_half(b->d);
 }
 
-#include "cpu/x86/unit_avx512icl_tmpl.h"
+#include "cpu/x86/decode_avx512icl_tmpl.h"
