@@ -25,6 +25,8 @@ kq_status kq_dequantize(uint32_t codec, const void *src, size_t src_bytes, uint6
     if (dst_floats < weights) {
         return kq_fail(err, KQ_E_ARGUMENT, "dst has room for %zu floats, %llu are asked for", dst_floats, (unsigned long long)weights);
     }
-    decode(src, (size_t)(weights / info->block_weights), dst);
+    size_t n = (size_t)(weights / info->block_weights);
+    if (weights >= KQ_STREAM_FROM) table.stream[KQ_F32](decode, src, n, info->block_bytes, info->block_weights, dst, true);
+    else decode(src, n, dst);
     return KQ_OK;
 }

@@ -103,6 +103,13 @@ typedef void kq_soften_fn(float *s, size_t n, float *max, float *sum);
 typedef void kq_blend_fn(const float *e, size_t e_pitch, size_t m, const void *v, size_t v_pitch, size_t n, size_t width, float *acc,
                          size_t acc_pitch);
 
+/* stream, codec f32: decode(src, n_blocks, dst), with dst stored past the caches: for results of KQ_STREAM_FROM floats (4 MB) and
+ * more, which leave nothing else in the caches that a core calls its own. Blocks are of block_bytes
+ * and of block_weights, which divide KQ_STREAM_PIECE. EXACTLY. After a call with `end` the results of that and
+ * earlier calls are as visible as others' are: who synchronises with this thread sees them. */
+enum { KQ_STREAM_PIECE = 1024, KQ_STREAM_FROM = 1 << 20 };
+typedef void kq_stream_fn(kq_decode_fn *decode, const void *src, size_t n_blocks, size_t block_bytes, size_t block_weights, float *dst, bool end);
+
 /* silu, gelu: y[i] = kq_silu(a[i]) * b[i], kq_gelu_tanh(a[i]) * b[i]; codec f32, EXACTLY. y may be a. */
 typedef void kq_silu_fn(const float *a, const float *b, size_t n, float *y);
 typedef void kq_gelu_fn(const float *a, const float *b, size_t n, float *y);
@@ -112,7 +119,7 @@ typedef void kq_gelu_fn(const float *a, const float *b, size_t n, float *y);
 /* Every operation once: its function type is kq_<op>_fn. */
 #define KQ_KERNEL_OPS(OP) \
     OP(decode) OP(exact) OP(act8) OP(rows1) OP(rowsm) OP(rowsf) OP(weave) OP(batch) OP(pack) OP(narrow) OP(panel) OP(tile) OP(unpack) OP(score) OP(soften) OP(blend) \
-    OP(silu) OP(gelu)
+    OP(silu) OP(gelu) OP(stream)
 
 /* The kernels that are chosen for a set of features, by codec number: table->rows1[KQ_Q4_K]. A plain value: hold as many as you
  * like. NULL: no such kernel; decode has one for every codec that decodes, score and blend for KQ_F32 and KQ_F16, and those of

@@ -430,6 +430,7 @@ typedef struct embedding {
     const kq_weights *w;
     const int32_t *ids;
     kq_decode_fn *decode;
+    kq_stream_fn *stream; /* for results larger than a core's caches; NULL for others */
 } embedding;
 
 static void embed_rows(const void *ctx, uint64_t first, uint64_t end, size_t worker) {
@@ -440,7 +441,9 @@ static void embed_rows(const void *ctx, uint64_t first, uint64_t end, size_t wor
         const uint8_t *row = (const uint8_t *)e->w->data + (uint64_t)e->ids[i] * e->w->row_bytes;
         uint8_t *to = row_of(e->y, i);
         if (e->y->type == KQ_F32) {
-            e->decode(row, e->w->cols / info->block_weights, (float *)(void *)to);
+            uint64_t n_blocks = e->w->cols / info->block_weights;
+            if (e->stream) e->stream(e->decode, row, n_blocks, info->block_bytes, info->block_weights, (float *)(void *)to, i + 1 == end);
+            else e->decode(row, n_blocks, (float *)(void *)to);
             continue;
         }
         for (uint64_t col = 0; col < e->w->cols; col += PIECE) {
@@ -463,7 +466,8 @@ kq_status kq_embed(kq_device *device, const kq_weights *w, const int32_t *ids, s
     if (out.batch != 1 || weights.matrices != 1) return kq_fail(err, KQ_E_ARGUMENT, "kq_embed takes no batch and one matrix");
     if (n_ids && !ids) return kq_fail(err, KQ_E_ARGUMENT, "ids is NULL");
     KQ_TRY(check_indices("ids", ids, n_ids, weights.rows, err));
-    embedding e = {&out, &weights, ids, device->table.decode[weights.codec]};
+    embedding e = {&out, &weights, ids, device->table.decode[weights.codec], NULL};
+    if (n_ids >= KQ_STREAM_FROM / KQ_MAX(weights.cols, 1)) e.stream = device->table.stream[KQ_F32];
     if (weights.cols) kq_op_run_rows(device->pool, n_ids, weights.cols, embed_rows, &e);
     return KQ_OK;
 }

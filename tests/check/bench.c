@@ -118,6 +118,7 @@ static void pass(const kq_kernel *k, const kq_codec_info *c, const uint8_t *p, s
     case KQ_KERNEL_gelu:
         for (size_t r = 0; r < rows; r++) ((kq_silu_fn *)k->fn)((const float *)(const void *)(p + r * row_bytes), floats, COLS, results);
         break;
+    case KQ_KERNEL_stream: ((kq_stream_fn *)k->fn)(kq_codec_decoder(KQ_F32), p, rows * COLS, 4, 1, results, true); break;
     case KQ_KERNEL_weave:
     case KQ_KERNEL_pack:
     case KQ_KERNEL_narrow:

@@ -43,10 +43,10 @@ static void finish_case(void) {
     n_cases++;
 }
 
-/* ---- decode ---------------------------------------------------------------------------------------------------------- */
+/* ---- decode, stream ---------------------------------------------------------------------------------------------------------- */
 
 static void decode_case(const kq_kernel *k, const kq_codec_info *c, size_t n_blocks, int kind, place where) {
-    case_name("%s: %zu blocks, %s, at %s", k->name, n_blocks, kind < N_WEIGHTS ? weights_names[kind] : "any bytes", place_names[where]);
+    case_name("%s: %zu blocks of %s, %s, at %s", k->name, n_blocks, c->name, kind < N_WEIGHTS ? weights_names[kind] : "any bytes", place_names[where]);
     size_t n = n_blocks * c->block_weights;
     uint8_t *src = buffer_place(&weights, n_blocks * c->block_bytes, where, 1);
     buffer_place(&inputs, 0, AT_START, 1);
@@ -58,7 +58,8 @@ static void decode_case(const kq_kernel *k, const kq_codec_info *c, size_t n_blo
     }
     kq_codec_decoder(c->codec)(src, n_blocks, expected);
     buffer_protect(&weights);
-    ((kq_decode_fn *)k->fn)(src, n_blocks, dst);
+    if (k->op == KQ_KERNEL_stream) ((kq_stream_fn *)k->fn)(kq_codec_decoder(c->codec), src, n_blocks, c->block_bytes, c->block_weights, dst, true);
+    else ((kq_decode_fn *)k->fn)(src, n_blocks, dst);
     compare_floats(dst, expected, n);
     finish_case();
 }
@@ -69,6 +70,16 @@ static void check_decode(const kq_kernel *k) {
     for (size_t s = 0; s < KQ_COUNT(sizes); s++)
         for (int kind = 0; kind <= N_WEIGHTS; kind++)
             for (int where = 0; where < N_PLACES; where++) decode_case(k, c, sizes[s], kind, (place)where);
+}
+
+static void check_stream(const kq_kernel *k) {
+    static const uint32_t codecs[] = {KQ_F16, KQ_Q4_0, KQ_NVFP4, KQ_Q6_K};
+    static const size_t sizes[] = {1, 3, 8, 15, 16, 33, 131, 1024, 1025, 2500};
+    for (size_t i = 0; i < KQ_COUNT(codecs); i++) {
+        const kq_codec_info *c = kq_codec_describe(codecs[i]);
+        for (size_t s = 0; s < KQ_COUNT(sizes); s++)
+            for (int where = 0; where < N_PLACES && sizes[s] * c->block_weights <= 131 * 256; where++) decode_case(k, c, sizes[s], WEIGHTS_RANDOM, (place)where);
+    }
 }
 
 /* ---- exact ----------------------------------------------------------------------------------------------------------- */
@@ -492,6 +503,7 @@ void check_kernel(const kq_kernel *k) {
     open_buffers();
     switch (k->op) {
     case KQ_KERNEL_decode: check_decode(k); break;
+    case KQ_KERNEL_stream: check_stream(k); break;
     case KQ_KERNEL_exact: check_exact(k); break;
     case KQ_KERNEL_act8: check_act8(k); break;
     case KQ_KERNEL_rows1:

@@ -202,6 +202,34 @@ static void rows_are_embedded(void **state) {
     close_devices(&d);
 }
 
+/* Results of 4 MB are stored past the caches. */
+static void large_results_are_the_same(void **state) {
+    (void)state;
+    devices d;
+    open_devices(&d);
+    enum { ROWS = 16, COLS = 1024, N = (4 << 20) / sizeof(float) / COLS + 1 };
+    packed p = pack(KQ_Q5_0, 1, ROWS, COLS, 0);
+    float *y = take((size_t)N * COLS * sizeof *y);
+    int32_t *ids = take(N * sizeof *ids);
+    for (int i = 0; i < N; i++) ids[i] = (int32_t)(uniform() * 8 + 8) % ROWS;
+    for (int t = 0; t < (int)KQ_COUNT(d.device); t++) {
+        kq_results all = {.type = KQ_F32, .data = y, .bytes = (size_t)N * COLS * sizeof *y, .rows = N, .cols = COLS};
+        memset(y, GUARD, (size_t)N * COLS * sizeof *y);
+        assert_int_equal(kq_embed(d.device[t], &p.w, ids, N, &all, NULL), KQ_OK);
+        for (int i = 0; i < N; i++) assert_memory_equal(y + (size_t)i * COLS, p.values + (size_t)ids[i] * COLS, COLS * sizeof *y);
+    }
+    uint8_t *many = take((size_t)N * p.w.row_bytes);
+    for (int i = 0; i < N; i++) memcpy(many + (size_t)i * p.w.row_bytes, p.memory + 1 + (size_t)ids[i] * p.w.row_bytes, (size_t)p.w.row_bytes);
+    memset(y, GUARD, (size_t)N * COLS * sizeof *y);
+    assert_int_equal(kq_dequantize(KQ_Q5_0, many, (size_t)N * p.w.row_bytes, (uint64_t)N * COLS, y, (size_t)N * COLS, NULL), KQ_OK);
+    for (int i = 0; i < N; i++) assert_memory_equal(y + (size_t)i * COLS, p.values + (size_t)ids[i] * COLS, COLS * sizeof *y);
+    free(many);
+    free(ids);
+    free(y);
+    unpack(&p);
+    close_devices(&d);
+}
+
 /* What kq_matmul_describe says is what kq_matmul does: a row's result is the same wherever the type, and that it is tiles or not, are the
  * same, and another where another type is multiplied. */
 static void products_are_as_described(void **state) {
@@ -432,7 +460,8 @@ static void not_a_number_stays_in_its_row(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_are_the_definition), cmocka_unit_test(transposed_products_are_the_definition),
-        cmocka_unit_test(experts_are_chosen_by_index), cmocka_unit_test(rows_are_embedded), cmocka_unit_test(products_are_as_described), cmocka_unit_test(nothing_is_a_size),
+        cmocka_unit_test(experts_are_chosen_by_index), cmocka_unit_test(rows_are_embedded), cmocka_unit_test(large_results_are_the_same),
+        cmocka_unit_test(products_are_as_described), cmocka_unit_test(nothing_is_a_size),
         cmocka_unit_test(what_cannot_be_is_refused), cmocka_unit_test(memory_is_taken_once), cmocka_unit_test(not_a_number_stays_in_its_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

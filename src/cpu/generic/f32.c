@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The definition in plain C of the exact product and of the fast mode's activations (kernels.h): what the variants must equal
+/* The definition in plain C of the exact product, of the fast mode's activations and of streamed stores (kernels.h): what the variants must equal
  * bit for bit. */
 #include "cpu/kernels.h"
 
@@ -64,4 +64,10 @@ void kq_weave_f32_generic(const kq_act8 *x, size_t n, size_t m, uint8_t *out) {
             memcpy(at + 64 * 11, &a->sum16[2 * g + 1], 4);
         }
     }
+}
+
+void kq_stream_f32_generic(kq_decode_fn *decode, const void *src, size_t n_blocks, size_t block_bytes, size_t block_weights, float *dst,
+                           bool end) {
+    (void)block_bytes, (void)block_weights, (void)end;
+    decode(src, n_blocks, dst);
 }
