@@ -68,33 +68,27 @@ LANE vm encode_k4(int n_max, const batch *b, vi head[4], vi codes[256]) {
     return redo;
 }
 
+LANE vm q4_k_batch(const batch *b) {
+    vi head[4], codes[256];
+    vm redo = encode_k4(15, b, head, codes);
+    lanes_out(b->out, 0, head);
+    put_nibbles(b, codes, 16);
+    return redo;
+}
+
 bool ENCODER(q4_k)(const float *src, size_t rows, size_t cols, const float *importances, void *dst) {
-    kq_block_q4_k beside;
-    size_t n_blocks = rows * cols / 256;
-    for (size_t first = 0; first < n_blocks; first += KQ_LANES) {
-        batch b;
-        vi head[4], codes[256];
-        batch_fill(&b, src, importances, dst, first, n_blocks, cols / 256, 256, sizeof beside, (uint8_t *)&beside);
-        vm redo = encode_k4(15, &b, head, codes);
-        lanes_out(b.out, 0, head);
-        put_nibbles(&b, codes, 16);
-        if (m_any(redo)) batch_redo(&b, redo, kq_encode_q4_k, 256);
-    }
-    return true;
+    return batches_encode(q4_k_batch, kq_encode_q4_k, 256, sizeof(kq_block_q4_k), src, rows, cols, importances, dst);
+}
+
+LANE vm q5_k_batch(const batch *b) {
+    vi head[4], codes[256];
+    vm redo = encode_k4(31, b, head, codes);
+    lanes_out(b->out, 0, head);
+    put_bits(b, codes, 4, 16);
+    put_nibbles(b, codes, 48);
+    return redo;
 }
 
 bool ENCODER(q5_k)(const float *src, size_t rows, size_t cols, const float *importances, void *dst) {
-    kq_block_q5_k beside;
-    size_t n_blocks = rows * cols / 256;
-    for (size_t first = 0; first < n_blocks; first += KQ_LANES) {
-        batch b;
-        vi head[4], codes[256];
-        batch_fill(&b, src, importances, dst, first, n_blocks, cols / 256, 256, sizeof beside, (uint8_t *)&beside);
-        vm redo = encode_k4(31, &b, head, codes);
-        lanes_out(b.out, 0, head);
-        put_bits(&b, codes, 4, 16);
-        put_nibbles(&b, codes, 48);
-        if (m_any(redo)) batch_redo(&b, redo, kq_encode_q5_k, 256);
-    }
-    return true;
+    return batches_encode(q5_k_batch, kq_encode_q5_k, 256, sizeof(kq_block_q5_k), src, rows, cols, importances, dst);
 }

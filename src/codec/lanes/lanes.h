@@ -300,4 +300,22 @@ LANE void batch_redo(const batch *b, vm lanes, kq_encode_fn *reference, size_t b
     }
 }
 
+/* Encodes a batch, and says which lanes the reference must encode again. */
+typedef vm batch_encode_fn(const batch *b);
+
+/* Encodes a matrix, batch after batch. importances: NULL where the codec knows none. */
+LANE bool batches_encode(batch_encode_fn *encode, kq_encode_fn *reference, size_t block_weights, size_t block_bytes, const float *src, size_t rows,
+                         size_t cols, const float *importances, uint8_t *dst) {
+    uint8_t beside[256];
+    size_t n_blocks = rows * cols / block_weights;
+    assert(block_bytes <= sizeof beside);
+    for (size_t first = 0; first < n_blocks; first += KQ_LANES) {
+        batch b;
+        batch_fill(&b, src, importances, dst, first, n_blocks, cols / block_weights, block_weights, block_bytes, beside);
+        vm redo = encode(&b);
+        if (m_any(redo)) batch_redo(&b, redo, reference, block_weights);
+    }
+    return true;
+}
+
 #endif

@@ -142,28 +142,24 @@ bool ENCODER(q5_1)(const float *src, size_t rows, size_t cols, const float *impo
     return encode(KQ_Q5_1, sizeof(kq_block_q5_1), src, rows, cols, importances, dst);
 }
 
+LANE vm q8_0_batch(const batch *b) {
+    vf x[32], most = v_zero();
+    lanes_in(b->x, 32, x);
+    for (int i = 0; i < 32; i++) most = v_max(v_abs(x[i]), most);
+    vf d = most / v_set(127), inverse = v_select(v_eq(d, v_zero()), v_zero(), v_set(1) / d);
+    lanes_out_half(b->out, 0, v_to_f16(d));
+    for (int half = 0; half < 2; half++) {
+        vi words[4];
+        for (int k = 0; k < 4; k++) {
+            words[k] = v_int(0);
+            for (int j = 0; j < 4; j++) words[k] |= (v_round_away(x[16 * half + 4 * k + j] * inverse) & 255) << 8 * j;
+        }
+        lanes_out(b->out, 2 + 16 * (size_t)half, words);
+    }
+    return not_finite(inverse);
+}
+
 bool ENCODER(q8_0)(const float *src, size_t rows, size_t cols, const float *importances, void *dst) {
     (void)importances;
-    kq_block_q8_0 beside;
-    size_t n_blocks = rows * cols / 32;
-    for (size_t first = 0; first < n_blocks; first += KQ_LANES) {
-        batch b;
-        vf x[32], most = v_zero();
-        batch_fill(&b, src, NULL, dst, first, n_blocks, 1, 32, sizeof beside, (uint8_t *)&beside);
-        lanes_in(b.x, 32, x);
-        for (int i = 0; i < 32; i++) most = v_max(v_abs(x[i]), most);
-        vf d = most / v_set(127), inverse = v_select(v_eq(d, v_zero()), v_zero(), v_set(1) / d);
-        lanes_out_half(b.out, 0, v_to_f16(d));
-        for (int half = 0; half < 2; half++) {
-            vi words[4];
-            for (int k = 0; k < 4; k++) {
-                words[k] = v_int(0);
-                for (int j = 0; j < 4; j++) words[k] |= (v_round_away(x[16 * half + 4 * k + j] * inverse) & 255) << 8 * j;
-            }
-            lanes_out(b.out, 2 + 16 * (size_t)half, words);
-        }
-        vm redo = not_finite(inverse);
-        if (m_any(redo)) batch_redo(&b, redo, kq_encode_q8_0, 32);
-    }
-    return true;
+    return batches_encode(q8_0_batch, kq_encode_q8_0, 32, sizeof(kq_block_q8_0), src, rows, cols, NULL, dst);
 }

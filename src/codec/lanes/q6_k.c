@@ -47,13 +47,5 @@ LANE vm encode_q6(const batch *b) {
 }
 
 bool ENCODER(q6_k)(const float *src, size_t rows, size_t cols, const float *importances, void *dst) {
-    kq_block_q6_k beside;
-    size_t n_blocks = rows * cols / 256;
-    for (size_t first = 0; first < n_blocks; first += KQ_LANES) {
-        batch b;
-        batch_fill(&b, src, importances, dst, first, n_blocks, cols / 256, 256, sizeof beside, (uint8_t *)&beside);
-        vm redo = encode_q6(&b);
-        if (m_any(redo)) batch_redo(&b, redo, kq_encode_q6_k, 256);
-    }
-    return true;
+    return batches_encode(encode_q6, kq_encode_q6_k, 256, sizeof(kq_block_q6_k), src, rows, cols, importances, dst);
 }
