@@ -13,6 +13,8 @@
  *     CHAINS        sums of a unit: each goes over 4 * UNIT_ACTS / CHAINS columns
  *     OFFSET        a weight is (code - OFFSET) * scale. Codes are 0 .. 255, codes less OFFSET -128 .. 127
  *     OFFSET_2      where some lanes have another, larger one: unit_second(parts, c) is a mask of those of a chain
+ *     CELL_OFFSET   where some cells have another one, and a lane has two cells, its even and its odd bytes: unit_deltas(parts, c) are two words for each
+ *                   lane of a chain that are 1 for those cells, else 0
  *     LANE_UNITS    sixteen powers of two, where lanes have codes that are so many times as large
  *     MINIMA        where a weight is code * scale - minimum: unit_minima(b, parts) are those of sixteen lanes, each of a group of 16; one chain
  *     ORDER, BACK   BITS(..): which weight of 256 is at place 64 * column + byte (SHARED: 32 * column + byte), and which place is a weight's. Both
@@ -38,6 +40,9 @@ typedef struct columns {
     int32_t start[CHAINS][16];
 #ifdef OFFSET_2
     int32_t start_2[CHAINS][16];
+#endif
+#ifdef CELL_OFFSET
+    int16_t cell_sums[CHAINS][32];
 #endif
 #ifdef MINIMA
     float sum16[16];
@@ -96,6 +101,16 @@ static void make_columns(const kq_act8 *x, size_t n_acts, columns *out) {
             for (int k = 0; k < CHAIN; k++) sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(OFFSET_2 - OFFSET), _mm512_load_si512(out->q[c * CHAIN + k]));
             _mm512_storeu_si512(out->start_2[c], _mm512_sub_epi32(_mm512_setzero_si512(), sum));
 #endif
+#ifdef CELL_OFFSET
+            const __m512i even = _mm512_set1_epi16(CELL_OFFSET - OFFSET), odd = _mm512_slli_epi16(even, 8);
+            __m512i of_first = _mm512_setzero_si512(), of_second = of_first;
+            for (int k = c * CHAIN; k < (c + 1) * CHAIN; k++) {
+                of_first = _mm512_dpbusd_epi32(of_first, even, _mm512_load_si512(out->q[k]));
+                of_second = _mm512_dpbusd_epi32(of_second, odd, _mm512_load_si512(out->q[k]));
+            }
+            of_first = _mm512_mask_blend_epi16(0xaaaaaaaa, of_first, _mm512_slli_epi32(of_second, 16));
+            _mm512_storeu_si512(out->cell_sums[c], _mm512_sub_epi16(_mm512_setzero_si512(), of_first));
+#endif
         }
     }
 }
@@ -104,6 +119,8 @@ INLINE __m512i unit_start(const parts *p, const columns *x, int c) {
     __m512i start = _mm512_loadu_si512(x->start[c]);
 #ifdef OFFSET_2
     start = _mm512_mask_loadu_epi32(start, unit_second(p, c), x->start_2[c]);
+#elif defined CELL_OFFSET
+    start = _mm512_dpwssd_epi32(start, unit_deltas(p, c), _mm512_loadu_si512(x->cell_sums[c]));
 #else
     (void)p;
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* decode and panel from a codec's unit of 256 weights: the second half of unit_avx512icl_tmpl.h and of batch_avx512icl_tmpl.h, which say what it needs. */
+/* decode and panel from a codec's unit of 256 weights: the second half of batch_avx512icl_tmpl.h, which says what it needs, and by
+ * itself for codecs whose rows1 and rowsm take weights in another order (columns_avx512icl_tmpl.h). */
 
 /* Weights 64p .. 64p + 63. */
 INLINE void decode_64(const __m512i codes[4], __m512 scales, __m512 minima, int p, __m512 v[4]) {

@@ -43,4 +43,22 @@ INLINE __m512i upper_halves(const uint8_t upper[128], __m512i base, __m512i step
     return _mm512_permutex2var_epi8(load64(upper), rank, load64(upper + 64));
 }
 
+/* Both halves of 64 cells of iq1, by the lower bytes of indices and their bits 8 .. 10 as bits 5 .. 7 of `high`. */
+INLINE void look_up_2048(const kq_halves_iq1 *t, __m512i index, __m512i high, __m512i *lower, __m512i *upper) {
+    __m512i low[8], eighth = eighths_of(index, high, (char)0xe0);
+    __mmask64 eight = _mm512_test_epi8_mask(high, _mm512_set1_epi8(32));
+    upper_bits m = upper_bits_of(index), n = upper_bits_of(high); /* n: bits 9 and 10 of an index, and 6 and 7 of an eighth of it */
+    for (int i = 0; i < 8; i++) low[i] = among_256(t->lower + 256 * i, index, m);
+    for (int i = 0; i < 8; i += 2) low[i] = _mm512_mask_blend_epi8(eight, low[i], low[i + 1]);
+    low[0] = _mm512_mask_blend_epi8(n.six, low[0], low[2]);
+    low[4] = _mm512_mask_blend_epi8(n.six, low[4], low[6]);
+    *lower = _mm512_mask_blend_epi8(n.seven, low[0], low[4]);
+    *upper = upper_halves(t->upper, among_256(t->base, eighth, n), among_256(t->steps, eighth, n), index);
+}
+
+/* Eight times the run'th of four codes in a byte. */
+INLINE __m512i ternary_levels(__m512i codes, int run) {
+    return _mm512_gf2p8affine_epi64_epi8(codes, _mm512_set1_epi64((long long)(ROW(3, 1u << 2 * run) | ROW(4, 2u << 2 * run))), 0);
+}
+
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* iq1_m for AVX-512: as iq1_s, with a delta for each cell. */
+/* decode of iq1_m for AVX-512: as iq1_s, with a delta for each cell. */
 #include "cpu/x86/grid_avx512icl.h"
 
 #define KERNEL(op) kq_##op##_iq1_m_avx512icl
@@ -40,4 +40,4 @@ INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *
     *scales = *minima = half_steps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(s)), d * 0.25f);
 }
 
-#include "cpu/x86/unit_avx512icl_tmpl.h"
+#include "cpu/x86/decode_avx512icl_tmpl.h"

@@ -32,27 +32,18 @@ typedef struct parts {
 } parts;
 
 INLINE parts unit_open(const BLOCK *b, const lanes *l) {
-    const kq_halves_iq1 *t = &kq_halves_of_iq1;
+    parts p;
     __m512i index = _mm512_inserti64x4(_mm512_castsi256_si512(load32(b[0].qs)), load32(b[1].qs), 1);
     __m256i words = _mm256_inserti128_si256(_mm256_castsi128_si256(load16(b[0].qh)), load16(b[1].qh), 1);
     __m512i high = _mm512_multishift_epi64_epi8(l->high_bits, _mm512_cvtepu32_epi64(words));
-    __mmask64 eight = _mm512_test_epi8_mask(high, _mm512_set1_epi8(32));
-    upper_bits m = upper_bits_of(index), n = upper_bits_of(high); /* nine, ten */
-    __m512i low[8];
-    for (int i = 0; i < 8; i++) low[i] = among_256(t->lower + 256 * i, index, m);
-    for (int i = 0; i < 8; i += 2) low[i] = _mm512_mask_blend_epi8(eight, low[i], low[i + 1]);
-    low[0] = _mm512_mask_blend_epi8(n.six, low[0], low[2]);
-    low[4] = _mm512_mask_blend_epi8(n.six, low[4], low[6]);
-    low[0] = _mm512_mask_blend_epi8(n.seven, low[0], low[4]);
-    __m512i eighth = eighths_of(index, high, (char)0xe0);
-    __m512i upper = upper_halves(t->upper, among_256(t->base, eighth, n), among_256(t->steps, eighth, n), index);
-    return (parts){low[0], upper, _mm512_cvtepu16_epi32(words)};
+    look_up_2048(&kq_halves_of_iq1, index, high, &p.low, &p.high);
+    p.heads = _mm512_cvtepu16_epi32(words);
+    return p;
 }
 
-INLINE __m512i unit_column(const parts *p, const lanes *l, int k) { /* 8 code */
+INLINE __m512i unit_column(const parts *p, const lanes *l, int k) {
     (void)l;
-    const __m512i to_3 = _mm512_set1_epi64((long long)(ROW(3, 1u << 2 * (k % 4)) | ROW(4, 2u << 2 * (k % 4))));
-    return _mm512_gf2p8affine_epi64_epi8(k < 4 ? p->low : p->high, to_3, 0);
+    return ternary_levels(k < 4 ? p->low : p->high, k % 4);
 }
 
 INLINE __mmask16 unit_second(const parts *p, int c) {

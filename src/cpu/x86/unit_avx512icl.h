@@ -93,12 +93,6 @@ INLINE __m512i sixteen_levels(const int8_t *levels, int offset) {
     return _mm512_add_epi8(_mm512_broadcast_i32x4(load16(levels)), _mm512_set1_epi8((char)offset));
 }
 
-/* Of sixteen lanes, those that scale the products of weights 64p .. 64p + 63: groups of 32 in eight lanes, or groups of 16 in four. */
-INLINE __m512i lanes_of_32(int p) { return _mm512_inserti64x4(_mm512_set1_epi32(2 * p), _mm256_set1_epi32(2 * p + 1), 1); }
-INLINE __m512i lanes_of_16(int p) {
-    return _mm512_add_epi32(_mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3), _mm512_set1_epi32(4 * p));
-}
-
 /* Two binary16 that lie side by side. */
 INLINE __m128 two_halves(const void *p) { return _mm_cvtph_ps(_mm_cvtsi32_si128((int)kq_load_u32(p))); }
 INLINE __m512 one_half(uint16_t h) { return _mm512_set1_ps(_mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(h)))); }
