@@ -388,9 +388,10 @@ static void accuracy_case(const kq_kernel *k, const kq_codec_info *c, floats_kin
     float *y = buffer_place(&outputs, ROWS * sizeof(float), AT_END, sizeof(float)), *x = scratch, *values = scratch + COLS;
     const kq_act8 *acts[1] = {act};
     float *ys[1] = {y};
-    double error = 0, norm = 0;
+    double error = 0, norm = 0, w_norm[ROWS] = {0};
     make_weights(c, WEIGHTS_EVEN, w, ROWS * n_blocks);
     kq_codec_decoder(c->codec)(w, ROWS * n_blocks, values);
+    for (size_t i = 0; i < (size_t)ROWS * COLS; i++) w_norm[i / COLS] += (double)values[i] * (double)values[i];
     for (int repeat = 0; repeat < REPEATS; repeat++) {
         make_floats(floats, x, COLS);
         kq_act8_f32_generic(x, COLS, act);
@@ -398,14 +399,10 @@ static void accuracy_case(const kq_kernel *k, const kq_codec_info *c, floats_kin
         double x_norm = 0;
         for (size_t i = 0; i < COLS; i++) x_norm += (double)x[i] * (double)x[i];
         for (size_t r = 0; r < ROWS; r++) {
-            double want = 0, w_norm = 0;
-            for (size_t i = 0; i < COLS; i++) {
-                double v = (double)values[r * COLS + i];
-                want += v * (double)x[i];
-                w_norm += v * v;
-            }
+            double want = 0;
+            for (size_t i = 0; i < COLS; i++) want += (double)values[r * COLS + i] * (double)x[i];
             error += ((double)y[r] - want) * ((double)y[r] - want);
-            norm += w_norm * x_norm / COLS;
+            norm += w_norm[r] * x_norm / COLS;
         }
     }
     double share = sqrt(error / norm);

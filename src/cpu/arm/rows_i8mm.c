@@ -78,67 +78,106 @@ INLINE void rows_1(const shape *s, const uint8_t *w, size_t row_bytes, size_t n_
 
 /* ---- two by two ---------------------------------------------------------------------------------------------------- */
 
-/* Eight bytes of one row, then eight of the other. */
-INLINE int8x16_t first_eights(int8x16_t a, int8x16_t b) { return vreinterpretq_s8_s64(vzip1q_s64(vreinterpretq_s64_s8(a), vreinterpretq_s64_s8(b))); }
-INLINE int8x16_t last_eights(int8x16_t a, int8x16_t b) { return vreinterpretq_s8_s64(vzip2q_s64(vreinterpretq_s64_s8(a), vreinterpretq_s64_s8(b))); }
+/* Two rows of a run beside each other: eight bytes of the one, eight of the other; and scales as smmla has its sums, weight row 0 by activation row
+ * 0 and 1, weight row 1 by 0 and 1. */
+typedef struct pair {
+    _Alignas(64) int8_t q[2 * KQ_ACT_WEIGHTS];
+    float scale[16][4];
+} pair;
 
-INLINE void interleave(const unpacked u[2], int8_t *q) {
+#define DOUBLES(op, a, b) vreinterpretq_f32_f64(op(vreinterpretq_f64_f32(a), vreinterpretq_f64_f32(b)))
+
+INLINE void put_bytes(const int8_t *first, const int8_t *second, int8_t *q) {
     for (size_t k = 0; k < KQ_ACT_WEIGHTS; k += 16) {
-        int8x16_t a = vld1q_s8(u[0].q + k), b = vld1q_s8(u[1].q + k);
-        vst1q_s8(q + 2 * k, first_eights(a, b));
-        vst1q_s8(q + 2 * k + 16, last_eights(a, b));
+        float32x4_t a = vreinterpretq_f32_s8(vld1q_s8(first + k)), b = vreinterpretq_f32_s8(vld1q_s8(second + k));
+        vst1q_s8(q + 2 * k, vreinterpretq_s8_f32(DOUBLES(vzip1q_f64, a, b)));
+        vst1q_s8(q + 2 * k + 16, vreinterpretq_s8_f32(DOUBLES(vzip2q_f64, a, b)));
     }
 }
 
-/* sum[g % 4]: weight row 0 by activation row 0 and 1, weight row 1 by 0 and 1. */
-INLINE void add_run_2(const shape *s, const unpacked u[2], const int8_t *w, const kq_act8 *const x[2], size_t n, float32x4_t sum[4]) {
-    for (size_t g = 0; g < n; g++) {
-        int32x4_t products = vdupq_n_s32(0);
-        for (size_t k = s->group * g; k < s->group * (g + 1); k += 16) {
-            int8x16_t a = vld1q_s8(x[0]->q + k), b = vld1q_s8(x[1]->q + k);
-            products = vmmlaq_s32(products, vld1q_s8(w + 2 * k), first_eights(a, b));
-            products = vmmlaq_s32(products, vld1q_s8(w + 2 * k + 16), last_eights(a, b));
-        }
-        size_t at = s->group == 16 ? g / 2 : g;
-        float32x2_t both = vset_lane_f32(x[1]->scale[at], vdup_n_f32(x[0]->scale[at]), 1);
-        float32x4_t scale = scales_of(s, vcombine_f32(vdup_n_f32(u[0].scale[g]), vdup_n_f32(u[1].scale[g])), vcombine_f32(both, both));
-        sum[g % 4] = vfmaq_f32(sum[g % 4], vcvtq_f32_s32(products), scale);
+INLINE void pair_weights(const unpacked u[2], size_t n, pair *out) {
+    put_bytes(u[0].q, u[1].q, out->q);
+    for (size_t g = 0; g < n; g += 4) {
+        float32x4_t a = vld1q_f32(u[0].scale + g), b = vld1q_f32(u[1].scale + g);
+        float32x4_t a01 = vzip1q_f32(a, a), a23 = vzip2q_f32(a, a), b01 = vzip1q_f32(b, b), b23 = vzip2q_f32(b, b);
+        vst1q_f32(out->scale[g], DOUBLES(vzip1q_f64, a01, b01));
+        vst1q_f32(out->scale[g + 1], DOUBLES(vzip2q_f64, a01, b01));
+        vst1q_f32(out->scale[g + 2], DOUBLES(vzip1q_f64, a23, b23));
+        vst1q_f32(out->scale[g + 3], DOUBLES(vzip2q_f64, a23, b23));
     }
 }
 
-/* Two weight rows, or one twice, by m > 1 activation rows, of which the last is its own partner where m is odd. */
-INLINE void two_rows(const shape *s, const uint8_t *const w[2], size_t n_blocks, const kq_act8 *const *x, size_t m, float out[2][KQ_ROWSM]) {
-    float32x4_t sum[KQ_ROWSM / 2][4], offset[2][KQ_ROWSM];
-    for (size_t j = 0; j < m; j++) offset[0][j] = offset[1][j] = vdupq_n_f32(0);
-    for (size_t p = 0; p < (m + 1) / 2; p++)
-        for (int l = 0; l < 4; l++) sum[p][l] = vdupq_n_f32(0);
+INLINE void pair_activations(const kq_act8 *x, const kq_act8 *y, pair *out) {
+    put_bytes(x->q, y->q, out->q);
+    for (size_t g = 0; g < 8; g += 4) {
+        float32x4_t a = vld1q_f32(x->scale + g), b = vld1q_f32(y->scale + g), ab01 = vzip1q_f32(a, b), ab23 = vzip2q_f32(a, b);
+        vst1q_f32(out->scale[g], DOUBLES(vzip1q_f64, ab01, ab01));
+        vst1q_f32(out->scale[g + 1], DOUBLES(vzip2q_f64, ab01, ab01));
+        vst1q_f32(out->scale[g + 2], DOUBLES(vzip1q_f64, ab23, ab23));
+        vst1q_f32(out->scale[g + 3], DOUBLES(vzip2q_f64, ab23, ab23));
+    }
+}
+
+INLINE float32x4_t add_group(const shape *s, const pair *w, const pair *x, size_t g, float32x4_t sum) {
+    const int8_t *a = w->q + 2 * s->group * g, *b = x->q + 2 * s->group * g;
+    int32x4_t products = vmmlaq_s32(vmmlaq_s32(vdupq_n_s32(0), vld1q_s8(a), vld1q_s8(b)), vld1q_s8(a + 16), vld1q_s8(b + 16));
+    if (s->group == 32) products = vmmlaq_s32(vmmlaq_s32(products, vld1q_s8(a + 32), vld1q_s8(b + 32)), vld1q_s8(a + 48), vld1q_s8(b + 48));
+    return vfmaq_f32(sum, vcvtq_f32_s32(products), scales_of(s, vld1q_f32(w->scale[g]), vld1q_f32(x->scale[s->group == 16 ? g / 2 : g])));
+}
+
+/* Group g to sum[g % 4]. */
+INLINE void add_run_2(const shape *s, const pair *w, const pair *x, size_t n, float32x4_t sum[4]) {
+    float32x4_t sum0 = sum[0], sum1 = sum[1], sum2 = sum[2], sum3 = sum[3];
+    for (size_t g = 0; g < n; g += 4) {
+        sum0 = add_group(s, w, x, g, sum0);
+        sum1 = add_group(s, w, x, g + 1, sum1);
+        sum2 = add_group(s, w, x, g + 2, sum2);
+        sum3 = add_group(s, w, x, g + 3, sum3);
+    }
+    sum[0] = sum0, sum[1] = sum1, sum[2] = sum2, sum[3] = sum3;
+}
+
+/* Weight rows that share the activations' pairs: four pairs of rows pay for one pairing. */
+enum { BLOCK_ROWS = 8, PAIRS = KQ_ROWSM / 2 };
+
+typedef struct sums {
+    float32x4_t product[BLOCK_ROWS / 2][PAIRS][4], offset[BLOCK_ROWS][KQ_ROWSM];
+} sums;
+
+INLINE float result_of(const shape *s, const sums *t, size_t r, size_t j) {
+    const float32x4_t *l = t->product[r / 2][j / 2];
+    float four[4];
+    vst1q_f32(four, vaddq_f32(vaddq_f32(l[0], l[1]), vaddq_f32(l[2], l[3])));
+    float sum = four[2 * (r % 2) + j % 2];
+    return s->kind == OFFSETS ? sum + lanes_of(t->offset[r][j]) : sum;
+}
+
+/* n_rows weight rows by m > 1 activation rows; where a number is odd, the last row is its own partner. */
+INLINE void block(const shape *s, const uint8_t *w, size_t row_bytes, size_t n_rows, size_t n_blocks, const kq_act8 *const *x, float *const *y, size_t m,
+                  size_t first) {
+    sums t;
+    memset(&t, 0, sizeof t);
     for (size_t i = 0; i < n_blocks; i += s->run) {
-        unpacked u[2];
-        _Alignas(64) int8_t q[2 * KQ_ACT_WEIGHTS];
+        pair acts[PAIRS];
         size_t n = KQ_MIN(n_blocks - i, s->run), groups = fours(n * s->groups), at = i / s->run;
-        for (int r = 0; r < 2; r++) take_apart(s, w[r], i, n, &u[r]);
-        interleave(u, q);
-        for (size_t j = 0; j < m; j += 2) add_run_2(s, u, q, (const kq_act8 *const[2]){x[j] + at, x[KQ_MIN(j + 1, m - 1)] + at}, groups, sum[j / 2]);
-        for (size_t j = 0; j < m && s->kind == OFFSETS; j++)
-            for (int r = 0; r < 2; r++) offset[r][j] = add_offsets(s, &u[r], x[j] + at, groups, offset[r][j]);
+        for (size_t j = 0; j < m; j += 2) pair_activations(x[j] + at, x[KQ_MIN(j + 1, m - 1)] + at, &acts[j / 2]);
+        for (size_t r = 0; r < n_rows; r += 2) {
+            unpacked u[2];
+            pair both;
+            for (size_t h = 0; h < 2; h++) take_apart(s, w + KQ_MIN(r + h, n_rows - 1) * row_bytes, i, n, &u[h]);
+            pair_weights(u, groups, &both);
+            for (size_t j = 0; j < m; j += 2) add_run_2(s, &both, &acts[j / 2], groups, t.product[r / 2][j / 2]);
+            for (size_t j = 0; j < m && s->kind == OFFSETS; j++)
+                for (size_t h = 0; h < 2; h++) t.offset[r + h][j] = add_offsets(s, &u[h], x[j] + at, groups, t.offset[r + h][j]);
+        }
     }
-    for (size_t j = 0; j < m; j++) {
-        float four[4];
-        float32x4_t *l = sum[j / 2];
-        vst1q_f32(four, vaddq_f32(vaddq_f32(l[0], l[1]), vaddq_f32(l[2], l[3])));
-        for (size_t r = 0; r < 2; r++) out[r][j] = s->kind == OFFSETS ? four[2 * r + j % 2] + lanes_of(offset[r][j]) : four[2 * r + j % 2];
-    }
+    for (size_t j = 0; j < m; j++)
+        for (size_t r = 0; r < n_rows; r++) y[j][first + r] = result_of(s, &t, r, j);
 }
 
 INLINE void rows_m(const shape *s, const uint8_t *w, size_t row_bytes, size_t n_rows, size_t n_blocks, const kq_act8 *const *x, float *const *y,
                    size_t m) {
-    for (size_t r = 0; r < n_rows; r += 2, w += 2 * row_bytes) {
-        float out[2][KQ_ROWSM];
-        size_t n = KQ_MIN(n_rows - r, (size_t)2);
-        two_rows(s, (const uint8_t *const[2]){w, n > 1 ? w + row_bytes : w}, n_blocks, x, m, out);
-        for (size_t j = 0; j < m; j++)
-            for (size_t i = 0; i < n; i++) y[j][r + i] = out[i][j];
-    }
+    for (size_t r = 0; r < n_rows; r += BLOCK_ROWS) block(s, w + r * row_bytes, row_bytes, KQ_MIN(n_rows - r, (size_t)BLOCK_ROWS), n_blocks, x, y, m, r);
 }
 
 #define ROWS(id)                                                                                                                                 \
