@@ -2,18 +2,29 @@
 /* decode and panel from a codec's unit of 256 weights: the second half of batch_avx512icl_tmpl.h, which says what it needs, and by
  * itself for codecs whose rows1 and rowsm take weights in another order (columns_avx512icl_tmpl.h). */
 
+/* The scales of groups, and behind them, from 8 on or from 16 on, their minima. GCC 12 would see through the array, and permute where a broadcast
+ * from memory is no shuffle. */
+#define OF_GROUPS(array, scales, minima)                                   \
+    _Alignas(64) float array[GROUP == 32 ? 16 : 32];                       \
+    _mm512_store_ps(array, scales);                                        \
+    if (GROUP == 16 && MINIMA) _mm512_store_ps(array + 256 / GROUP, minima); \
+    __asm__("" : "+m"(array))
+
+/* What sixteen codes are in a group: floats, less OFFSET where there are no minima. */
+INLINE __m512 in_group(__m512 codes, const float *of_groups, int group) {
+    __m512 v = _mm512_mul_ps(codes, _mm512_set1_ps(of_groups[group]));
+    if (!MINIMA) return v;
+    __m512 m = _mm512_set1_ps(of_groups[256 / GROUP + group]);
+    return OFFSET < 0 ? _mm512_add_ps(v, m) : _mm512_sub_ps(v, m);
+}
+
 /* Weights 64p .. 64p + 63. */
-INLINE void decode_64(const __m512i codes[4], __m512 scales, __m512 minima, int p, __m512 v[4]) {
+INLINE void decode_64(const __m512i codes[4], const float *of_groups, int p, __m512 v[4]) {
     __m512i values = MINIMA ? codes[p] : _mm512_sub_epi8(codes[p], _mm512_set1_epi8((char)(OFFSET)));
     for (int q = 0; q < 4; q++) {
         __m128i sixteen = q == 0 ? _mm512_castsi512_si128(values) : q == 1 ? _mm512_extracti32x4_epi32(values, 1)
                         : q == 2 ? _mm512_extracti32x4_epi32(values, 2) : _mm512_extracti32x4_epi32(values, 3);
-        __m512i lane = _mm512_set1_epi32(GROUP == 32 ? 2 * p + q / 2 : 4 * p + q);
-        v[q] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(sixteen)), _mm512_permutexvar_ps(lane, scales));
-        if (MINIMA) {
-            __m512 m = GROUP == 32 ? _mm512_permutexvar_ps(_mm512_add_epi32(lane, _mm512_set1_epi32(8)), scales) : _mm512_permutexvar_ps(lane, minima);
-            v[q] = OFFSET < 0 ? _mm512_add_ps(v[q], m) : _mm512_sub_ps(v[q], m);
-        }
+        v[q] = in_group(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(sixteen)), of_groups, GROUP == 32 ? 2 * p + q / 2 : 4 * p + q);
     }
 }
 
@@ -22,23 +33,55 @@ INLINE void decode_unit(const BLOCK *b, const lanes *l, float *dst) {
     __m512i codes[4];
     unit_scales(b, l, &scales, &minima);
     unit_codes(b, l, codes);
+    OF_GROUPS(of_groups, scales, minima);
     for (int p = 0; p < 4; p++) {
-        decode_64(codes, scales, minima, p, v);
+        decode_64(codes, of_groups, p, v);
         for (int q = 0; q < 4; q++) _mm512_storeu_ps(dst + 64 * p + 16 * q, v[q]);
     }
 }
+
+#if defined(MOST) && GROUP == 32 && MOST <= 31
+
+/* A group has no more than 32 different weights, and a register holds so many as bf16, of two groups where there are 16: those are computed and rounded,
+ * and weights are looked up, two bytes each. That is a third of the instructions, and a quarter of the shuffles. */
+ROUNDS_TO_BF16 INLINE void panel_unit(const BLOCK *b, const lanes *l, uint8_t *dst) {
+    const __m512 low = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512 first = MINIMA ? low : _mm512_sub_ps(low, _mm512_set1_ps(OFFSET)), second = _mm512_add_ps(first, _mm512_set1_ps(16));
+    const __m512i twice_each = _mm512_set_epi64(0x1f1f1e1e1d1d1c1c, 0x1b1b1a1a19191818, 0x1717161615151414, 0x1313121211111010, 0x0f0f0e0e0d0d0c0c,
+                                                0x0b0b0a0a09090808, 0x0707060605050404, 0x0303020201010000);
+    __m512 scales, minima;
+    __m512i codes[4], table;
+    unit_scales(b, l, &scales, &minima);
+    unit_codes(b, l, codes);
+    OF_GROUPS(of_groups, scales, minima);
+    for (int p = 0; p < 4; p++) {
+        __m512i at = _mm512_add_epi8(codes[p], codes[p]);
+        if (MOST == 15) table = (__m512i)_mm512_cvtne2ps_pbh(in_group(first, of_groups, 2 * p + 1), in_group(first, of_groups, 2 * p));
+        for (int half = 0; half < 2; half++) {
+            if (MOST > 15) table = (__m512i)_mm512_cvtne2ps_pbh(in_group(second, of_groups, 2 * p + half), in_group(first, of_groups, 2 * p + half));
+            __m512i bytes = _mm512_permutexvar_epi8(_mm512_or_si512(twice_each, _mm512_set1_epi8((char)(32 * half))), at);
+            bytes = _mm512_add_epi8(bytes, _mm512_set1_epi16(half && MOST == 15 ? 0x2120 : 0x0100));
+            _mm512_storeu_si512(dst + 128 * p + 64 * half, _mm512_permutexvar_epi8(bytes, table));
+        }
+    }
+}
+
+#else
 
 ROUNDS_TO_BF16 INLINE void panel_unit(const BLOCK *b, const lanes *l, uint8_t *dst) {
     __m512 scales, minima, v[4];
     __m512i codes[4];
     unit_scales(b, l, &scales, &minima);
     unit_codes(b, l, codes);
+    OF_GROUPS(of_groups, scales, minima);
     for (int p = 0; p < 4; p++) {
-        decode_64(codes, scales, minima, p, v);
+        decode_64(codes, of_groups, p, v);
         _mm512_storeu_si512(dst + 128 * p, (__m512i)_mm512_cvtne2ps_pbh(v[1], v[0]));
         _mm512_storeu_si512(dst + 128 * p + 64, (__m512i)_mm512_cvtne2ps_pbh(v[3], v[2]));
     }
 }
+
+#endif
 
 void KERNEL(decode)(const void *src, size_t n_blocks, float *dst) {
     const lanes l = make_lanes();
