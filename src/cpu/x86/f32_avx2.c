@@ -2,6 +2,8 @@
 /* The exact product, and activations to int8: two ymm registers are the sixteen lanes of the definition (kernels.h). */
 #include "cpu/kernels.h"
 
+#include "cpu/x86/turn_avx2.h"
+
 #include <immintrin.h>
 
 /* ---- exact ----------------------------------------------------------------------------------------------------------- */
@@ -90,6 +92,29 @@ void kq_act8_f32_avx2(const float *x, size_t n, kq_act8 *out) {
     _Alignas(64) float rest[KQ_ACT_WEIGHTS] = {0};
     memcpy(rest, x, n * sizeof *x);
     convert_block(rest, out);
+}
+
+/* ---- weave ----------------------------------------------------------------------------------------------------------- */
+
+/* One block, or none, to the left or right half of a piece. */
+static void weave_block(const kq_act8 *a, uint8_t *out) {
+    __m256i g[8], q[8];
+    for (int i = 0; i < 8; i++) g[i] = a ? _mm256_load_si256((const __m256i *)(const void *)(a->q + 32 * i)) : _mm256_setzero_si256();
+    turn_groups(g, q);
+    for (int s = 0; s < 8; s++) _mm256_store_si256((__m256i *)(void *)(out + 64 * s), q[s]);
+    __m256 zero = _mm256_setzero_ps(), low = a ? _mm256_load_ps(a->sum16) : zero, high = a ? _mm256_load_ps(a->sum16 + 8) : zero;
+    float *floats = (float *)(void *)(out + 512);
+    _mm256_store_ps(floats, a ? turn_floats(_mm256_load_ps(a->scale)) : zero);
+    _mm256_store_ps(floats + 16, a ? turn_floats(_mm256_load_ps(a->sum)) : zero);
+    _mm256_store_ps(floats + 32, turn_half_groups(low, high, 0));
+    _mm256_store_ps(floats + 48, turn_half_groups(low, high, 1));
+}
+
+void kq_weave_f32_avx2(const kq_act8 *x, size_t n, size_t m, uint8_t *out) {
+    for (size_t i = 0; i < n; i += 2, out += m * KQ_WOVEN) {
+        weave_block(x + i, out);
+        weave_block(i + 1 < n ? x + i + 1 : NULL, out + 32);
+    }
 }
 
 /* ---- rowsf ----------------------------------------------------------------------------------------------------------- */

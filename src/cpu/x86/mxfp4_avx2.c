@@ -5,6 +5,7 @@
 #define KERNEL(op) kq_##op##_mxfp4_avx2
 #define BLOCK kq_block_mxfp4
 #define UNIT_BLOCKS 8
+#define MOST 24
 #define SCALING BY_32
 #define OFFSET 12
 #define MINIMA 0
@@ -19,6 +20,13 @@ INLINE void unit_open(const BLOCK *b, unit *u) {
 INLINE __m256i unit_codes(const BLOCK *b, unit *u, int g) {
     (void)u;
     return _mm256_shuffle_epi8(levels_from_zero(kq_levels_e2m1, OFFSET), split_nibbles(b[g].qs));
+}
+
+#define TURNED
+INLINE void unit_turned(const BLOCK *b, unit *u, __m256i q[8]) {
+    (void)u;
+    turn_nibbles(b->qs, sizeof *b, q);
+    for (int s = 0; s < 8; s++) q[s] = _mm256_shuffle_epi8(levels_from_zero(kq_levels_e2m1, OFFSET), q[s]);
 }
 
 #include "cpu/x86/unit_avx2_tmpl.h"

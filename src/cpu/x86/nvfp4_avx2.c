@@ -6,6 +6,7 @@
 #define KERNEL(op) kq_##op##_nvfp4_avx2
 #define BLOCK kq_block_nvfp4
 #define UNIT_BLOCKS 4
+#define MOST 24
 #define SCALING BY_16
 #define OFFSET 12
 #define MINIMA 0

@@ -5,6 +5,7 @@
 #define KERNEL(op) kq_##op##_q5_0_avx2
 #define BLOCK kq_block_q5_0
 #define UNIT_BLOCKS 8
+#define MOST 31
 #define SCALING BY_32
 #define OFFSET 16
 #define MINIMA 0

@@ -5,6 +5,7 @@
 #define KERNEL(op) kq_##op##_q5_k_avx2
 #define BLOCK kq_block_q5_k
 #define UNIT_BLOCKS 1
+#define MOST 31
 #define SCALING BY_32
 #define OFFSET 1
 #define MINIMA 1

@@ -5,6 +5,7 @@
 #define KERNEL(op) kq_##op##_q6_k_avx2
 #define BLOCK kq_block_q6_k
 #define UNIT_BLOCKS 1
+#define MOST 63
 #define SCALING STEPS_16
 #define OFFSET 32
 #define MINIMA 0

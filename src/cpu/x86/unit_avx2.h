@@ -8,6 +8,7 @@
 #include "codec/codebooks.h"
 #include "cpu/kernels.h"
 #include "cpu/x86/avx2.h"
+#include "cpu/x86/turn_avx2.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -37,6 +38,18 @@ INLINE __m256 one_half(uint16_t h) { return _mm256_set1_ps(_cvtsh_ss(h)); }
 INLINE __m256i split_nibbles(const void *qs) {
     const __m256i shift = _mm256_setr_epi64x(0, 0, 4, 4);
     return _mm256_and_si256(_mm256_srlv_epi64(twice(qs), shift), _mm256_set1_epi8(15));
+}
+
+/* The same of eight groups, 16 bytes at first + g * pitch each, turned: low nibbles are dwords 0 .. 3, high ones 4 .. 7. */
+INLINE void turn_nibbles(const uint8_t *first, size_t pitch, __m256i q[8]) {
+    __m256i two[4], bytes[4];
+    for (int i = 0; i < 4; i++, first += 2 * pitch)
+        two[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(load16(first)), load16(first + pitch), 1);
+    turn_halves(two[0], two[1], two[2], two[3], bytes);
+    for (int i = 0; i < 4; i++) {
+        q[i] = _mm256_and_si256(bytes[i], _mm256_set1_epi8(15));
+        q[4 + i] = _mm256_and_si256(_mm256_srli_epi16(bytes[i], 4), _mm256_set1_epi8(15));
+    }
 }
 
 /* q4_k and q5_k: of 12 bytes eight scales and eight minima of 6 bits each. */

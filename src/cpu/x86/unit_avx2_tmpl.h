@@ -10,6 +10,7 @@
  *     unit_open(b, u)         the unit's scales: BY_32 in scales[0] (and minima in minima[0]); BY_16 in both; STEPS_16: d and steps, which are
  *                             -128 .. 127, and minima in both
  *     unit_codes(b, u, g)     the codes of weights 32g .. 32g + 31; g counts upwards
+ *     MOST          the largest code, of a codec that has batch: see batch_avx2_tmpl.h, which then has rows1 and rowsm too; else not defined
  *     and no other definition of a symbol. All bytes from b on to the end of the unit may be read.
  *
  * No integer saturates. vpmaddubsw adds two products of an unsigned code and an activation of -127 .. 127 to 16 bits: at most 2 * 129 * 127 =
@@ -39,6 +40,10 @@ INLINE __m256 scales_of_16(const unit *u, int half) {
     __m128i steps = half ? _mm256_extracti128_si256(u->steps, 1) : _mm256_castsi256_si128(u->steps);
     return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(steps)), u->d);
 }
+
+#ifdef MOST
+#include "cpu/x86/batch_avx2_tmpl.h"
+#else
 
 /* Of a unit's sixteen scales or steps those of groups 2g and 2g + 1, as often as there are lanes for each. */
 INLINE __m256 scale_pair(const unit *u, int g) {
@@ -116,6 +121,8 @@ INLINE void rows_m(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t n_b
 
 #define ROWS_OF(op) KERNEL(op)
 #include "cpu/x86/rowsm_tmpl.h"
+
+#endif
 
 INLINE void decode_unit(const BLOCK *b, float *dst) {
     _Alignas(32) float scales[16], minima[16];
