@@ -9,16 +9,6 @@
 
 INLINE __m128i load8(const void *p) { return _mm_loadl_epi64((const __m128i *)p); }
 
-/* Bits 6 and 7 of 64 indices, and both. */
-typedef struct upper_bits {
-    __mmask64 six, seven, both;
-} upper_bits;
-INLINE upper_bits upper_bits_of(__m512i index) {
-    upper_bits m = {_mm512_test_epi8_mask(index, _mm512_set1_epi8(64)), _mm512_movepi8_mask(index), 0};
-    m.both = _kand_mask64(m.six, m.seven);
-    return m;
-}
-
 /* Bytes 0 .. 127, and 0 .. 255, of a table. */
 INLINE __m512i among_128(const uint8_t *table, __m512i index, __mmask64 six) {
     return _mm512_mask_permutexvar_epi8(_mm512_permutexvar_epi8(index, load64(table)), six, index, load64(table + 64));
