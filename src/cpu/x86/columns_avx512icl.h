@@ -93,11 +93,18 @@ INLINE __m512i twice_each(__m256i eight) {
     return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7), _mm512_castsi256_si512(eight));
 }
 
-/* Sixteen nibbles as floats, the low one of a byte first. */
-INLINE __m512 nibbles_as_floats(const uint8_t bytes[8]) {
-    __m128i both = _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)bytes));
-    both = _mm_and_si128(_mm_or_si128(both, _mm_slli_epi16(both, 4)), _mm_set1_epi8(15));
-    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(both));
+/* Scales of four bits: the lanes' nibbles come to their lower four bits by a multishift, and are looked up. */
+INLINE __m512i nibble_of_each(void) { return _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60); }
+/* Both lanes of each group. */
+INLINE __m512i nibble_of_pairs(void) { return _mm512_setr_epi32(0, 0, 4, 4, 8, 8, 12, 12, 16, 16, 20, 20, 24, 24, 28, 28); }
+/* (0.5 + s) * part */
+INLINE __m512 nibble_steps(float part) {
+    const __m512 s = _mm512_setr_ps(0.5f, 1.5f, 2.5f, 3.5f, 4.5f, 5.5f, 6.5f, 7.5f, 8.5f, 9.5f, 10.5f, 11.5f, 12.5f, 13.5f, 14.5f, 15.5f);
+    return _mm512_mul_ps(s, _mm512_set1_ps(part));
+}
+/* Of 64 bits, those nibbles times d. */
+INLINE __m512 nibble_scales(__m512i nibbles, uint64_t bits, __m512 steps, __m512 d) {
+    return _mm512_mul_ps(_mm512_permutexvar_ps(_mm512_multishift_epi64_epi8(nibbles, _mm512_set1_epi64((long long)bits)), steps), d);
 }
 
 /* d (0.5 + s) / 4 and the like: exact in any order. */

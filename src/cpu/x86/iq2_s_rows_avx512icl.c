@@ -14,7 +14,7 @@
 
 typedef struct lanes {
     __m512i mix, high_bits, pairs, nibbles;
-    __m512 scales;
+    __m512 steps;
 } lanes;
 
 INLINE lanes make_lanes(void) {
@@ -26,8 +26,8 @@ INLINE lanes make_lanes(void) {
     l.mix = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
     l.high_bits = load64(high);
     l.pairs = load64(pairs);
-    l.nibbles = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60);
-    l.scales = half_steps(_mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_ps(1), 0.25f);
+    l.nibbles = nibble_of_each();
+    l.steps = nibble_steps(0.25f);
     return l;
 }
 
@@ -59,10 +59,7 @@ INLINE __m512i unit_column(const parts *p, const lanes *l, int k) {
 
 INLINE void unit_scales(const BLOCK *b, const parts *p, const lanes *l, __m512 scales[CHAINS]) {
     (void)p;
-    for (int i = 0; i < 2; i++) {
-        __m512i s = _mm512_multishift_epi64_epi8(l->nibbles, _mm512_broadcastq_epi64(load8(b[i].scales)));
-        scales[i] = _mm512_mul_ps(_mm512_permutexvar_ps(s, l->scales), one_half(b[i].d));
-    }
+    for (int i = 0; i < 2; i++) scales[i] = nibble_scales(l->nibbles, kq_load_u64(b[i].scales), l->steps, one_half(b[i].d));
 }
 
 #include "cpu/x86/columns_avx512icl_tmpl.h"

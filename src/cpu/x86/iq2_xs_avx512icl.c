@@ -14,12 +14,15 @@
 #define BACK BITS(1, 0, 7, 6, 5, 4, 2, 3)
 
 typedef struct lanes {
-    __m512i low[8], high[8];
+    __m512i low[8], high[8], nibbles;
+    __m512 steps;
 } lanes;
 
 INLINE lanes make_lanes(void) {
     lanes l;
     split_words(kq_grid_iq2_xs, 512, l.low, l.high);
+    l.nibbles = nibble_of_each();
+    l.steps = nibble_steps(0.25f);
     return l;
 }
 
@@ -45,8 +48,8 @@ INLINE __m512i unit_column(const parts *p, const lanes *l, int k) {
 }
 
 INLINE void unit_scales(const BLOCK *b, const parts *p, const lanes *l, __m512 scales[CHAINS]) {
-    (void)p, (void)l;
-    for (int i = 0; i < 2; i++) scales[i] = half_steps(nibbles_as_floats(b[i].scales), one_half(b[i].d), 0.25f);
+    (void)p;
+    for (int i = 0; i < 2; i++) scales[i] = nibble_scales(l->nibbles, kq_load_u64(b[i].scales), l->steps, one_half(b[i].d));
 }
 
 #include "cpu/x86/columns_avx512icl_tmpl.h"

@@ -14,12 +14,15 @@
 #define BACK BITS(1, 0, 7, 6, 5, 4, 3, 2)
 
 typedef struct lanes {
-    __m512i low[8], high[8];
+    __m512i low[8], high[8], nibbles;
+    __m512 steps;
 } lanes;
 
 INLINE lanes make_lanes(void) {
     lanes l;
     split_nibble_grid(kq_grid_iq3_s, 512, l.low, l.high);
+    l.nibbles = nibble_of_pairs();
+    l.steps = nibble_steps(2);
     return l;
 }
 
@@ -42,11 +45,8 @@ INLINE __m512i unit_column(const parts *p, const lanes *l, int k) { /* 2 u: all 
 }
 
 INLINE void unit_scales(const BLOCK *b, const parts *p, const lanes *l, __m512 scales[CHAINS]) {
-    (void)p, (void)l;
-    __m128i both = _mm_cvtepu8_epi16(_mm_cvtsi32_si128((int)kq_load_u32(b->scales)));
-    both = _mm_and_si128(_mm_or_si128(both, _mm_slli_epi16(both, 4)), _mm_set1_epi8(15));
-    __m512 s = _mm512_cvtepi32_ps(twice_each(_mm256_cvtepu8_epi32(both)));
-    scales[0] = half_steps(s, one_half(b->d), 2);
+    (void)p;
+    scales[0] = nibble_scales(l->nibbles, kq_load_u32(b->scales), l->steps, one_half(b->d));
 }
 
 #include "cpu/x86/columns_avx512icl_tmpl.h"
