@@ -53,7 +53,7 @@ typedef struct kq_quantize_options {
     size_t importance_floats; /* how many there are: cols for each group of rows */
     uint64_t group_rows;      /* rows that share a vector of importances, such as those of one expert; 0: all rows */
     kq_pool *pool;            /* NULL: the calling thread. The bytes do not depend on it */
-    uint32_t cpu_mask;        /* features that may be used; 0 = all of this machine's. The bytes do not depend on it */
+    uint32_t cpu_mask;        /* features that may be used; 0 = all of this machine's, KQ_CPU_NONE = none. The bytes do not depend on it */
 } kq_quantize_options;
 
 /* Encodes a matrix of floats [rows, cols], one row after another, into blocks at dst. The bytes are those of ggml's reference

@@ -132,6 +132,7 @@ enum {
     KQ_CPU_BF16MM = 1 << 11     /* matrix products of bf16 */
 };
 #define KQ_CPU_ALL UINT32_MAX
+#define KQ_CPU_NONE (UINT32_C(1) << 31) /* no feature: as a mask, where 0 means all, what is left is plain C */
 
 /* The features of this machine, as a mask of the values above. */
 KQ_API uint32_t kq_cpu_features(void);

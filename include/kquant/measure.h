@@ -155,7 +155,7 @@ typedef enum kq_roof {
 typedef struct kq_roof_options {
     size_t struct_size;
     kq_pool *pool;     /* each of its threads does its share; NULL: the calling thread */
-    uint32_t cpu_mask; /* features that may be used; 0 = all of this machine's */
+    uint32_t cpu_mask; /* features that may be used; 0 = all of this machine's, KQ_CPU_NONE = none */
     uint64_t rounds;   /* how many times the work is done; 0: once. Units need some microseconds to wake: 2048 rounds of operations are fair */
     void *memory;      /* of read and store (which overwrites it), at a multiple of 64: each thread has a part of its own */
     size_t bytes;

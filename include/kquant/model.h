@@ -67,7 +67,7 @@ typedef struct kq_session_options {
     uint32_t n_batch;         /* most tokens evaluated together; 0 = 512 */
     kq_state_type state_type; /* of the KV cache */
     kq_mode mode;
-    uint32_t cpu_mask;        /* features that kernels may use; 0 = all of this machine's */
+    uint32_t cpu_mask;        /* features that kernels may use; 0 = all of this machine's, KQ_CPU_NONE = none */
     /* Called on the thread that evaluates, before each product with weights (embeddings are looked up, not multiplied), in the order of
      * the program, once a batch. NULL costs nothing. It must not use the session. */
     void (*observe)(void *ctx, const kq_observation *o);
@@ -134,7 +134,7 @@ KQ_API KQ_MUST_CHECK kq_status kq_sampler_draw(kq_sampler *s, const float *logit
 
 /* ---- what runs here ----------------------------------------------------------------------------------------------- */
 
-/* One line per (operation, codec) that a session with this feature mask (0 = all of this machine's) would use. Calls `row` for each. */
+/* One line per (operation, codec) that a session with this feature mask (0 = all of this machine's, KQ_CPU_NONE = none) would use. Calls `row` for each. */
 typedef struct kq_kernel_row {
     const char *op;      /* "decode", "exact", "rows1", ...: src/cpu/kernels.h */
     const char *codec;   /* "q4_k", or "" */

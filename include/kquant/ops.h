@@ -35,7 +35,7 @@ typedef struct kq_device_options {
     const kq_allocator *allocator;
     kq_pool *pool;     /* lent until kq_device_close; NULL = the calling thread */
     kq_mode mode;
-    uint32_t cpu_mask; /* features that kernels may use; 0 = all of this machine's */
+    uint32_t cpu_mask; /* features that kernels may use; 0 = all of this machine's, KQ_CPU_NONE = none */
 } kq_device_options;
 
 /* options may be NULL. KQ_E_ARGUMENT: unknown mode. KQ_E_MEMORY. */

@@ -35,7 +35,7 @@ double median(double *values, size_t n) {
 
 double roof(kq_roof kind, uint32_t features, void *p, size_t n) {
     kq_roof_options o = KQ_OPTIONS_INIT(kq_roof_options);
-    o.cpu_mask = features ? features : 1u << 31; /* 0 would be all; this bit is no feature */
+    o.cpu_mask = features ? features : KQ_CPU_NONE; /* 0 would be all */
     o.memory = p;
     o.bytes = n;
     o.rounds = p ? 1 : 2048;

@@ -83,7 +83,7 @@ static void check_family(const char *name, double bound, double bound_half) {
     assert_true(error <= bound);
 
     for (int threads = 1; threads <= 2; threads++) {
-        const uint32_t masks[] = {KQ_CPU_ALL, 1u << 31, KQ_CPU_AVX2};
+        const uint32_t masks[] = {KQ_CPU_ALL, KQ_CPU_NONE, KQ_CPU_AVX2};
         for (size_t k = 0; k < KQ_COUNT(masks); k++) {
             s = open_session(m, KQ_EXACT, KQ_STATE_F32, threads, masks[k]);
             for (size_t i = 0; i < KQ_COUNT(splits); i++) {
@@ -277,7 +277,7 @@ static void quantised_is_one_result(void **state) {
     for (int k = 0; k < 4; k++) {
         for (uint32_t mask = 0; mask < (k & 1 ? 3u : 1u); mask++) { /* all kernels, the generic ones, AVX2 */
             kq_session *s = open_session(m, k & 1 ? KQ_EXACT : KQ_FAST, KQ_STATE_F16, k & 2 ? 2 : 1,
-                                         mask == 0 ? 0 : mask == 1 ? 1u << 31 : KQ_CPU_AVX2);
+                                         mask == 0 ? 0 : mask == 1 ? KQ_CPU_NONE : KQ_CPU_AVX2);
             for (size_t split = 0; split <= TOKENS; split += split < 9 ? 9 : 11) {
                 float *logits = evaluate(s, &g, split), **first = k & 1 ? &exact : split == TOKENS ? &tiles : &fast;
                 if (!*first) *first = logits;

@@ -235,7 +235,7 @@ static void large_results_are_the_same(void **state) {
 static void products_are_as_described(void **state) {
     (void)state;
     enum { N = 40, K = 512, MOST = 40 };
-    static const uint32_t masks[] = {1u << 31, KQ_CPU_AVX2, KQ_CPU_AVX2 | KQ_CPU_AVX512, KQ_CPU_ALL & ~(uint32_t)KQ_CPU_AMX, 0};
+    static const uint32_t masks[] = {KQ_CPU_NONE, KQ_CPU_AVX2, KQ_CPU_AVX2 | KQ_CPU_AVX512, KQ_CPU_ALL & ~(uint32_t)KQ_CPU_AMX, 0};
     kq_activations x = make_x(KQ_F32, 1, MOST, K, 0);
     kq_results y = make_y(KQ_F32, 1, MOST, N, 0);
     for (size_t mode = 0; mode < 2 * KQ_COUNT(masks); mode++) {

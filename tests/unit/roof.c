@@ -49,7 +49,7 @@ static void every_way(kq_pool *pool, uint32_t mask) {
 
 static void work_is_done(void **state) {
     (void)state;
-    static const uint32_t masks[] = {0, 1u << 31, KQ_CPU_AVX2, KQ_CPU_AVX2 | KQ_CPU_AVX512,
+    static const uint32_t masks[] = {0, KQ_CPU_NONE, KQ_CPU_AVX2, KQ_CPU_AVX2 | KQ_CPU_AVX512,
                                      KQ_CPU_AVX2 | KQ_CPU_AVX512 | KQ_CPU_AVX512ICL | KQ_CPU_AVX512BF16};
     for (int threads = 1; threads <= 3; threads += 2) {
         kq_pool *pool;
