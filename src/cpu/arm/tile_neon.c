@@ -2,8 +2,8 @@
 /* Tiles of floats for NEON: 6 weight rows times a strip of 16 activation rows, 24 sums in registers. No rounding but the sums'.
  *
  * Sums take v0 to v23, weights v24 to v29, four of each row, multiplied as lanes of their register, and activations go through v30 and v31:
- * every register there is, 22 loads for 96 products. GCC 12 spills ten of them however it is written, and has six moves in the loop with four rows; hence
- * assembly. Each load is six products ahead of its use, for cores that take instructions in order. */
+ * every register there is, 22 loads for 96 products. Assembly, because whether GCC 12 finds this is
+ * luck (docs/kernels.md). Each load is six products ahead of its use, for cores that take instructions in order. */
 #include "cpu/arm/transpose.h"
 #include "cpu/kernels.h"
 
