@@ -187,9 +187,8 @@ typedef struct pair {
 
 /* Where there is no second unit, the first stands in for it, with scales of zero. */
 INLINE void open_pair(const BLOCK *b, const BLOCK *next, const lanes *l, pair *p) {
-    const __m512i by_32 = _mm512_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7, 16, 18, 20, 22, 17, 19, 21, 23);
-    const __m512i by_16 = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 16, 20, 24, 28, 18, 22, 26, 30);
-    const __m512i order = GROUP == 32 ? by_32 : by_16;
+    const __m512i order = GROUP == 32 ? _mm512_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7, 16, 18, 20, 22, 17, 19, 21, 23)
+                                      : _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 16, 20, 24, 28, 18, 22, 26, 30);
     const __mmask16 there = next ? 0xffff : 0x00ff;
     __m512 s[2], m[2];
     if (!next) next = b;
@@ -197,9 +196,10 @@ INLINE void open_pair(const BLOCK *b, const BLOCK *next, const lanes *l, pair *p
     unit_scales(b, l, &s[0], &m[0]);
     unit_scales(next, l, &s[1], &m[1]);
     for (int h = 0; h < SUMS; h++) {
-        const __m512i at = _mm512_add_epi32(order, _mm512_set1_epi32(h)), beside = GROUP == 32 ? _mm512_add_epi32(at, _mm512_set1_epi32(8)) : at;
+        const __m512i at = _mm512_add_epi32(order, _mm512_set1_epi32(h));
         p->scales[h] = _mm512_maskz_permutex2var_ps(there, s[0], at, s[1]);
-        p->added[h] = subtrahend(MINIMA ? _mm512_maskz_permutex2var_ps(there, m[0], beside, m[1]) : p->scales[h]);
+        p->added[h] = subtrahend(
+            MINIMA ? _mm512_maskz_permutex2var_ps(there, m[0], GROUP == 32 ? _mm512_add_epi32(at, _mm512_set1_epi32(8)) : at, m[1]) : p->scales[h]);
     }
 }
 
