@@ -40,28 +40,38 @@ INLINE void decode_unit(const BLOCK *b, const lanes *l, float *dst) {
     }
 }
 
-#if defined(MOST) && GROUP == 32 && MOST <= 31
+#if defined(LEVELS) || defined(MOST) && (GROUP == 32 && MOST <= 31 || MOST <= 15)
 
 /* A group has no more than 32 different weights, and a register holds so many as bf16, of two groups where there are 16: those are computed and rounded,
  * and weights are looked up, two bytes each. That is a third of the instructions, and a quarter of the shuffles. */
 ROUNDS_TO_BF16 INLINE void panel_unit(const BLOCK *b, const lanes *l, uint8_t *dst) {
-    const __m512 low = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m512 first = MINIMA ? low : _mm512_sub_ps(low, _mm512_set1_ps(OFFSET)), second = _mm512_add_ps(first, _mm512_set1_ps(16));
     const __m512i twice_each = _mm512_set_epi64(0x1f1f1e1e1d1d1c1c, 0x1b1b1a1a19191818, 0x1717161615151414, 0x1313121211111010, 0x0f0f0e0e0d0d0c0c,
                                                 0x0b0b0a0a09090808, 0x0707060605050404, 0x0303020201010000);
     __m512 scales, minima;
     __m512i codes[4], table;
     unit_scales(b, l, &scales, &minima);
+#ifdef LEVELS
+    enum { SIXTEEN = 1 };
+    const __m512 first = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load16(LEVELS)));
+    unit_names(b, l, codes);
+#else
+    enum { SIXTEEN = MOST <= 15 };
+    const __m512 first = _mm512_sub_ps(_mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_ps(MINIMA ? 0 : OFFSET));
     unit_codes(b, l, codes);
+#endif
+    const __m512 second = _mm512_add_ps(first, _mm512_set1_ps(16));
+    const __m512i low = _mm512_set1_epi16(0x0100), high = _mm512_set1_epi16(0x2120); /* the bytes of a table's entry, of its upper half */
     OF_GROUPS(of_groups, scales, minima);
     for (int p = 0; p < 4; p++) {
         __m512i at = _mm512_add_epi8(codes[p], codes[p]);
-        if (MOST == 15) table = (__m512i)_mm512_cvtne2ps_pbh(in_group(first, of_groups, 2 * p + 1), in_group(first, of_groups, 2 * p));
         for (int half = 0; half < 2; half++) {
-            if (MOST > 15) table = (__m512i)_mm512_cvtne2ps_pbh(in_group(second, of_groups, 2 * p + half), in_group(first, of_groups, 2 * p + half));
-            __m512i bytes = _mm512_permutexvar_epi8(_mm512_or_si512(twice_each, _mm512_set1_epi8((char)(32 * half))), at);
-            bytes = _mm512_add_epi8(bytes, _mm512_set1_epi16(half && MOST == 15 ? 0x2120 : 0x0100));
-            _mm512_storeu_si512(dst + 128 * p + 64 * half, _mm512_permutexvar_epi8(bytes, table));
+            int group = (64 * p + 32 * half) / GROUP;
+            __m512i bytes = _mm512_permutexvar_epi8(_mm512_or_si512(twice_each, _mm512_set1_epi8((char)(32 * half))), at), place = low;
+            if (GROUP == 16) place = _mm512_mask_blend_epi64(0xf0, low, high);
+            else if (SIXTEEN && half) place = high;
+            if (GROUP == 16 || (SIXTEEN && !half)) table = (__m512i)_mm512_cvtne2ps_pbh(in_group(first, of_groups, group + 1), in_group(first, of_groups, group));
+            else if (!SIXTEEN) table = (__m512i)_mm512_cvtne2ps_pbh(in_group(second, of_groups, group), in_group(first, of_groups, group));
+            _mm512_storeu_si512(dst + 128 * p + 64 * half, _mm512_permutexvar_epi8(_mm512_add_epi8(bytes, place), table));
         }
     }
 }

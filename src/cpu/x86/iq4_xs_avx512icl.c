@@ -9,6 +9,7 @@
 #define GROUP 32
 #define MOST 241
 #define OFFSET 128
+#define LEVELS kq_levels_iq4
 #define MINIMA 0
 
 typedef struct lanes {
@@ -19,14 +20,19 @@ typedef struct lanes {
 INLINE lanes make_lanes(void) {
     lanes l;
     l.nibbles = quarters(LOW_NIBBLE, HIGH_NIBBLE);
-    l.levels = sixteen_levels(kq_levels_iq4, OFFSET);
+    l.levels = sixteen_levels(LEVELS, OFFSET);
     l.low_bits = _mm_setr_epi8(32, 36, 40, 44, 48, 52, 56, 60, 32, 36, 40, 44, 48, 52, 56, 60);
     l.high_bits = _mm_setr_epi8(12, 14, 16, 18, 20, 22, 24, 26, 12, 14, 16, 18, 20, 22, 24, 26);
     return l;
 }
 
+INLINE void unit_names(const BLOCK *b, const lanes *l, __m512i names[4]) {
+    for (int p = 0; p < 4; p++) names[p] = split_nibbles(b->qs + 32 * p, b->qs + 32 * p + 16, l->nibbles);
+}
+
 INLINE void unit_codes(const BLOCK *b, const lanes *l, __m512i codes[4]) {
-    for (int p = 0; p < 4; p++) codes[p] = _mm512_shuffle_epi8(l->levels, split_nibbles(b->qs + 32 * p, b->qs + 32 * p + 16, l->nibbles));
+    unit_names(b, l, codes);
+    for (int p = 0; p < 4; p++) codes[p] = _mm512_shuffle_epi8(l->levels, codes[p]);
 }
 
 INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *minima) {

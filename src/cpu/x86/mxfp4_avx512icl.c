@@ -8,6 +8,7 @@
 #define GROUP 32
 #define MOST 24
 #define OFFSET 12
+#define LEVELS kq_levels_e2m1
 #define MINIMA 0
 
 typedef struct lanes {
@@ -17,14 +18,19 @@ typedef struct lanes {
 INLINE lanes make_lanes(void) {
     lanes l;
     l.nibbles = quarters(LOW_NIBBLE, HIGH_NIBBLE);
-    l.levels = sixteen_levels(kq_levels_e2m1, OFFSET);
+    l.levels = sixteen_levels(LEVELS, OFFSET);
     /* bytes of two registers, 0 and 68 bytes behind the unit's start, twice */
     l.exponents = _mm512_castsi128_si512(_mm_setr_epi8(0, 17, 34, 51, 64, 81, 98, 115, 0, 17, 34, 51, 64, 81, 98, 115));
     return l;
 }
 
+INLINE void unit_names(const BLOCK *b, const lanes *l, __m512i names[4]) {
+    for (int p = 0; p < 4; p++) names[p] = split_nibbles(b[2 * p].qs, b[2 * p + 1].qs, l->nibbles);
+}
+
 INLINE void unit_codes(const BLOCK *b, const lanes *l, __m512i codes[4]) {
-    for (int p = 0; p < 4; p++) codes[p] = _mm512_shuffle_epi8(l->levels, split_nibbles(b[2 * p].qs, b[2 * p + 1].qs, l->nibbles));
+    unit_names(b, l, codes);
+    for (int p = 0; p < 4; p++) codes[p] = _mm512_shuffle_epi8(l->levels, codes[p]);
 }
 
 /* 2^(e - 128): the exponent's field is e - 1, and below it, where e is 0 or 1, the number is subnormal. */

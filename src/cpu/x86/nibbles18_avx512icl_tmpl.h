@@ -24,13 +24,15 @@ INLINE lanes make_lanes(void) {
     return l;
 }
 
+INLINE void unit_names(const BLOCK *b, const lanes *l, __m512i names[4]) {
+    for (int p = 0; p < 4; p++) names[p] = split_nibbles(b[2 * p].qs, b[2 * p + 1].qs, l->nibbles);
+}
+
 INLINE void unit_codes(const BLOCK *b, const lanes *l, __m512i codes[4]) {
-    for (int p = 0; p < 4; p++) {
-        codes[p] = split_nibbles(b[2 * p].qs, b[2 * p + 1].qs, l->nibbles);
+    unit_names(b, l, codes);
 #ifdef LEVELS
-        codes[p] = _mm512_shuffle_epi8(l->levels, codes[p]);
+    for (int p = 0; p < 4; p++) codes[p] = _mm512_shuffle_epi8(l->levels, codes[p]);
 #endif
-    }
 }
 
 INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *minima) {

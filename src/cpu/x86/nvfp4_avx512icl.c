@@ -9,6 +9,7 @@
 #define GROUP 16
 #define MOST 24
 #define OFFSET 12
+#define LEVELS kq_levels_e2m1
 #define MINIMA 0
 
 typedef struct lanes {
@@ -18,16 +19,21 @@ typedef struct lanes {
 INLINE lanes make_lanes(void) {
     lanes l;
     l.nibbles = _mm512_setr_epi64(LOW_NIBBLE, HIGH_NIBBLE, LOW_NIBBLE, HIGH_NIBBLE, LOW_NIBBLE, HIGH_NIBBLE, LOW_NIBBLE, HIGH_NIBBLE);
-    l.levels = sixteen_levels(kq_levels_e2m1, OFFSET);
+    l.levels = sixteen_levels(LEVELS, OFFSET);
     l.eights = _mm512_setr_epi64(0, 0, 1, 1, 2, 2, 3, 3);
     return l;
 }
 
-INLINE void unit_codes(const BLOCK *b, const lanes *l, __m512i codes[4]) {
+INLINE void unit_names(const BLOCK *b, const lanes *l, __m512i names[4]) {
     for (int p = 0; p < 4; p++) {
         __m512i qs = _mm512_permutexvar_epi64(l->eights, _mm512_castsi256_si512(load32(b[p].qs)));
-        codes[p] = _mm512_shuffle_epi8(l->levels, _mm512_gf2p8affine_epi64_epi8(qs, l->nibbles, 0));
+        names[p] = _mm512_gf2p8affine_epi64_epi8(qs, l->nibbles, 0);
     }
+}
+
+INLINE void unit_codes(const BLOCK *b, const lanes *l, __m512i codes[4]) {
+    unit_names(b, l, codes);
+    for (int p = 0; p < 4; p++) codes[p] = _mm512_shuffle_epi8(l->levels, codes[p]);
 }
 
 INLINE void unit_scales(const BLOCK *b, const lanes *l, __m512 *scales, __m512 *minima) {
