@@ -13,7 +13,7 @@ enum {
     DEPTH = 256,                          /* weights: 8 KB of a strip of bf16, two of which stay in L1 while a panel goes by, and a block of each codec */
     PANEL_ROWS = 4 * KQ_TILE_ROWS,        /* 108 KB of bf16, and 384 KB of sums for 512 activation rows */
     AMX_PANEL_ROWS = 8 * KQ_TILE_ROWS,
-    AHEAD = 8,                            /* rows: how far ahead of decoding weights are fetched */
+    AHEAD = 16,                           /* rows: how far ahead of decoding weights are fetched */
     GAP = 64,                             /* bytes between a panel's rows: at a power of two they would meet in one set of L1 */
     PANEL_BYTES = KQ_MAX(PANEL_ROWS * (DEPTH * 4 + GAP), AMX_PANEL_ROWS * (DEPTH * 2 + GAP)),
     THREAD_BYTES = PANEL_BYTES + KQ_PIECE_STRIPS * AMX_PANEL_ROWS * KQ_LANES * 4
