@@ -17,7 +17,7 @@ static void must(bool truth) {
 static bool is_finite(float x) { return x - x == 0; }
 
 static void encode(const kq_codec_info *info, const float *x, size_t rows, const float *importances) {
-    static const uint32_t masks[] = {1u << 31, KQ_CPU_AVX2, KQ_CPU_AVX2 | KQ_CPU_AVX512, KQ_CPU_ALL}; /* the first leaves no feature */
+    static const uint32_t masks[] = {KQ_CPU_NONE, KQ_CPU_AVX2, KQ_CPU_AVX2 | KQ_CPU_AVX512, KQ_CPU_ALL};
     size_t cols = info->block_weights, floats = rows * cols, bytes = rows * info->block_bytes;
     bool fine = true, sane = true, small = true;
     for (size_t i = 0; i < floats; i++) {

@@ -43,7 +43,7 @@ KQ_API KQ_MUST_CHECK kq_status kq_row_bytes(uint32_t codec, uint64_t weights, ui
 
 /* Decodes `weights` weights (whole blocks) at src into dst, bit-exactly as the format defines them. src need not be aligned;
  * src_bytes and dst_floats are the sizes of the buffers, which must not overlap. Any number of threads may call it.
- * KQ_E_ARGUMENT: NULL, unknown or plain codec, a part of a block, a buffer too short. */
+ * KQ_E_ARGUMENT: NULL, unknown or plain codec, a part of a block, a buffer too short, a dst that is not aligned as floats are. */
 KQ_API KQ_MUST_CHECK kq_status kq_dequantize(uint32_t codec, const void *src, size_t src_bytes, uint64_t weights, float *dst,
                                              size_t dst_floats, kq_error *err);
 

@@ -119,7 +119,8 @@ KQ_API int kq_cpu_count(void);
 
 /* ---- CPU features ------------------------------------------------------------------------------------------------- */
 
-/* Tiers that exist as machines, not single CPUID bits. Each includes the operating system's consent (XCR0). */
+/* Tiers that exist as machines, not single CPUID bits. Each includes the operating system's consent (XCR0). In a mask of what may be used a
+ * tier counts only with those below it: AMX, AVX512BF16, AVX512ICL, AVX512, AVX2; I8MM, DOTPROD, NEON; BF16MM, NEON. */
 enum {
     KQ_CPU_AVX2 = 1 << 0,       /* AVX2, FMA, F16C, BMI2 */
     KQ_CPU_AVX512 = 1 << 1,     /* AVX-512 F, CD, BW, DQ, VL */

@@ -198,6 +198,11 @@ void kq_strmap_free(kq_strmap *map);
 bool kq_strmap_add(kq_strmap *map, const char *key, size_t size, uint32_t value, uint32_t *old, bool *failed);
 bool kq_strmap_find(const kq_strmap *map, const char *key, size_t size, uint32_t *value);
 
+/* ---- CPU features ------------------------------------------------------------------------------------------------- */
+
+/* This machine's features that a mask of options leaves (0: all), less those whose lower tier it takes away. */
+uint32_t kq_cpu_usable(uint32_t mask);
+
 /* ---- SHA-256 ------------------------------------------------------------------------------------------------------ */
 
 typedef struct kq_sha256 {

@@ -69,6 +69,18 @@ uint32_t kq_cpu_features(void) {
 uint32_t kq_cpu_features(void) { return 0; }
 #endif
 
+uint32_t kq_cpu_usable(uint32_t mask) {
+    static const struct { uint32_t feature, on; } builds[] = { /* upwards */
+        {KQ_CPU_AVX512, KQ_CPU_AVX2}, {KQ_CPU_AVX512ICL, KQ_CPU_AVX512}, {KQ_CPU_AVX512BF16, KQ_CPU_AVX512ICL}, {KQ_CPU_AMX, KQ_CPU_AVX512BF16},
+        {KQ_CPU_DOTPROD, KQ_CPU_NEON}, {KQ_CPU_I8MM, KQ_CPU_DOTPROD}, {KQ_CPU_BF16MM, KQ_CPU_NEON},
+    };
+    uint32_t usable = kq_cpu_features() & (mask ? mask : KQ_CPU_ALL);
+    for (size_t i = 0; i < KQ_COUNT(builds); i++) {
+        if (!(usable & builds[i].on)) usable &= ~builds[i].feature;
+    }
+    return usable;
+}
+
 const char *kq_cpu_feature_name(uint32_t feature) {
     switch (feature) {
     case KQ_CPU_AVX2: return "avx2";

@@ -27,7 +27,7 @@ struct kq_pool {
     pthread_cond_t work;
     _Atomic(bool) stop;
     _Atomic(int) sleeping;
-    /* The job. These three are written before its ticket and not again before its tasks are done, so whoever has claimed a
+    /* The job. These two are written before its ticket and not again before its tasks are done, so whoever has claimed a
      * task may read them. */
     void (*task)(void *ctx, size_t i, size_t worker);
     void *ctx;
@@ -93,7 +93,7 @@ static void *worker_main(void *arg) {
     return NULL;
 }
 
-/* After a change of ticket or stop: a worker either sees it before it sleeps or is counted in `sleeping` by now. */
+/* After a change of job or stop: a worker either sees it before it sleeps or is counted in `sleeping` by now. */
 static void wake(kq_pool *pool) {
     if (atomic_load(&pool->sleeping) > 0) {
         pthread_mutex_lock(&pool->lock);

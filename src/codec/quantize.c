@@ -117,7 +117,7 @@ kq_status kq_quantize(uint32_t codec, const float *src, size_t src_floats, uint6
     }
     if (info->needs_importances && !o.importances) return kq_fail(err, KQ_E_ARGUMENT, "%s cannot be encoded without importances", info->name);
     if (floats == 0) return KQ_OK;
-    const kq_encoder *fast = kq_encoder_select(codec, kq_cpu_features() & (o.cpu_mask ? o.cpu_mask : KQ_CPU_ALL));
+    const kq_encoder *fast = kq_encoder_select(codec, kq_cpu_usable(o.cpu_mask));
     job j = {.info = info, .encode = kq_codec_encoder(codec), .encode_rows = fast ? fast->encode : NULL, .src = src, .importances = o.importances, .dst = dst, .rows = rows,
              .cols = cols, .row_bytes = row_bytes, .group_rows = o.group_rows ? o.group_rows : rows,
              .finite_only = codec != KQ_F32 && codec != KQ_F16 && codec != KQ_BF16, .failed = UINT64_MAX};

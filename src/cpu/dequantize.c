@@ -6,7 +6,7 @@
 #include <pthread.h>
 
 static kq_cpu_table table;
-static void choose(void) { kq_cpu_select(&table, kq_cpu_features()); }
+static void choose(void) { kq_cpu_select(&table, kq_cpu_usable(KQ_CPU_ALL)); }
 
 kq_status kq_dequantize(uint32_t codec, const void *src, size_t src_bytes, uint64_t weights, float *dst, size_t dst_floats,
                         kq_error *err) {
@@ -25,6 +25,7 @@ kq_status kq_dequantize(uint32_t codec, const void *src, size_t src_bytes, uint6
     if (dst_floats < weights) {
         return kq_fail(err, KQ_E_ARGUMENT, "dst has room for %zu floats, %llu are asked for", dst_floats, (unsigned long long)weights);
     }
+    if ((uintptr_t)dst % sizeof *dst) return kq_fail(err, KQ_E_ARGUMENT, "dst is not aligned as floats are");
     size_t n = (size_t)(weights / info->block_weights);
     if (weights >= KQ_STREAM_FROM) table.stream[KQ_F32](decode, src, n, info->block_bytes, info->block_weights, dst, true);
     else decode(src, n, dst);

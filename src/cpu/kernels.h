@@ -71,7 +71,7 @@ typedef void kq_weave_fn(const kq_act8 *x, size_t n, size_t m, uint8_t *out);
 typedef void kq_batch_fn(const void *w, size_t row_bytes, size_t n_rows, size_t n_blocks, const uint8_t *x, float *const *y, size_t m);
 
 /* Tiles, for many activation rows: weights are decoded once into a panel, rows of floats or of bf16 in their own order, and activations
- * are laid in strips of KQ_LANES rows, so that a register holds one weight of each. All four have the codec of panel and strips: KQ_F32, or
+ * are laid in strips of KQ_LANES rows, so that a register holds one weight of each. pack, narrow and tile have the codec of panel and strips: KQ_F32, or
  * KQ_BF16 on machines that multiply it. Lengths are multiples of KQ_TILE_STEP, padded with zeros.
  * pack: a strip of m <= KQ_LANES activation rows: n floats each, then zeros; rows m .. are zeros. EXACTLY.
  *     KQ_F32    out[k][lane] = x[lane][k]
@@ -122,14 +122,14 @@ typedef void kq_gelu_fn(const float *a, const float *b, size_t n, float *y);
     OP(silu) OP(gelu) OP(stream)
 
 /* The kernels that are chosen for a set of features, by codec number: table->rows1[KQ_Q4_K]. A plain value: hold as many as you
- * like. NULL: no such kernel; decode has one for every codec that decodes, score and blend for KQ_F32 and KQ_F16, and those of
- * codec f32 for KQ_F32. */
+ * like. NULL: no such kernel; decode has one for every codec that decodes, score and blend for KQ_F32 and KQ_F16, and exact, act8,
+ * weave, soften, silu, gelu and stream for KQ_F32. */
 typedef struct kq_cpu_table {
     uint32_t features;
 #define KQ_KERNEL_FIELD(op) kq_##op##_fn *op[KQ_CODEC_LIMIT];
     KQ_KERNEL_OPS(KQ_KERNEL_FIELD)
 } kq_cpu_table;
-/* features: kq_cpu_features() & whatever may be used. */
+/* features: of kq_cpu_usable, which has none without those that it builds on. */
 void kq_cpu_select(kq_cpu_table *table, uint32_t features);
 
 /* The rows of kernels.def, in their order, for listing and checking. */

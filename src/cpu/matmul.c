@@ -107,12 +107,12 @@ static void exact_rows(const matrix *a, size_t first, size_t n, const float *con
         for (size_t i = 0; i < n; i++) y[j][first + i] = kq_exact_sum(lanes[j][i]);
 }
 
-/* One tile of rows times m <= GROUP activation rows: x are kq_act8 rows where there is act8, and floats otherwise. Woven ones
- * are at `woven`. */
+/* One tile of rows times m <= GROUP activation rows: x are kq_act8 rows where there is act8, and floats otherwise. woven:
+ * all rows that the matrix meets, where they are woven; or NULL. */
 static void tile(const matrix *a, size_t index, const void *const *x, const uint8_t *woven, float *const *y, size_t m) {
     size_t first = index * a->tile_rows, n = KQ_MIN(a->tile_rows, a->n_rows - first), n_blocks = a->n_cols / a->block_weights;
     const uint8_t *w = a->w + first * a->row_bytes;
-    if (is_woven(a->batch, m)) {
+    if (woven) {
         float *out[KQ_BATCH];
         for (size_t j = 0; j < m; j++) out[j] = y[j] + first;
         a->batch(w, a->row_bytes, n, n_blocks, woven, out, m);
@@ -290,7 +290,8 @@ static void gather_task(void *ctx, size_t i, size_t worker) {
     uint64_t expert = job->few[i / a.n_tiles], end = job->ends[expert];
     a.w += expert * args->expert_bytes;
     size_t row = kq_act8_blocks(a.n_cols);
-    const uint8_t *woven = job->woven ? job->woven + job->woven_at[i / a.n_tiles] * kq_woven_bytes(row) : NULL;
+    bool woven = is_woven(a.batch, end - pairs_begin(job, expert));
+    const uint8_t *batch = woven ? job->woven + job->woven_at[i / a.n_tiles] * kq_woven_bytes(row) : NULL;
     const void *x[GROUP];
     float *y[GROUP];
     for (uint64_t at = pairs_begin(job, expert); at < end; at += GROUP) {
@@ -300,7 +301,7 @@ static void gather_task(void *ctx, size_t i, size_t worker) {
             x[j] = job->acts ? (const void *)(job->acts + from * row) : (const void *)(args->x + from * a.n_cols);
             y[j] = args->y + pair * a.n_rows;
         }
-        tile(&a, i % a.n_tiles, x, woven, y, m);
+        tile(&a, i % a.n_tiles, x, batch, y, m);
     }
 }
 

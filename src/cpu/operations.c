@@ -32,7 +32,7 @@ kq_status kq_device_open(kq_device **out, const kq_device_options *options, kq_e
     device->allocator = a;
     device->pool = o.pool;
     device->exact = o.mode == KQ_EXACT;
-    kq_cpu_select(&device->table, kq_cpu_features() & (o.cpu_mask ? o.cpu_mask : KQ_CPU_ALL));
+    kq_cpu_select(&device->table, kq_cpu_usable(o.cpu_mask));
     *out = device;
     return KQ_OK;
 }

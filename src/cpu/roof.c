@@ -106,7 +106,7 @@ kq_status kq_roof_pass(kq_roof roof, uint32_t way, const kq_roof_options *option
     *work = 0;
     kq_options_read(&o, sizeof o, options);
     if ((unsigned)roof > KQ_ROOF_INT8) return kq_fail(err, KQ_E_ARGUMENT, "roof %u is none", (unsigned)roof);
-    uint32_t features = kq_cpu_features() & (o.cpu_mask ? o.cpu_mask : KQ_CPU_ALL);
+    uint32_t features = kq_cpu_usable(o.cpu_mask);
     size_t threads = (size_t)kq_pool_threads(o.pool);
     pass p = {.way = way, .memory = o.memory, .rounds = o.rounds ? o.rounds : 1};
     for (size_t i = 0; i < KQ_COUNT(rows); i++) {

@@ -28,7 +28,7 @@ void kq_cpu_select(kq_cpu_table *table, uint32_t features) {
 }
 
 void kq_kernels_list(uint32_t cpu_mask, void (*row)(void *ctx, const kq_kernel_row *row), void *ctx) {
-    uint32_t features = kq_cpu_features() & (cpu_mask ? cpu_mask : KQ_CPU_ALL);
+    uint32_t features = kq_cpu_usable(cpu_mask);
     for (size_t i = 0; i < kq_n_kernels; i++) {
         const kq_kernel *k = &kq_kernels[i];
         bool chosen = (features & k->needs) == k->needs;

@@ -130,7 +130,7 @@ static void session_init(kq_session *s, const kq_model *m, const layout *l, cons
                       .slots = (kq_tensor *)(block + l->slots_at), .tokens = (int32_t *)(block + l->tokens_at),
                       .numbers = (int32_t *)(block + l->numbers_at), .symbols = {{0, 0, l->o.n_ctx}},
                       .observe = l->o.observe, .observe_ctx = l->o.observe_ctx};
-    kq_cpu_select(&s->table, kq_cpu_features() & l->o.cpu_mask);
+    kq_cpu_select(&s->table, kq_cpu_usable(l->o.cpu_mask));
     s->exec = (kq_exec){.table = &s->table, .pool = l->o.pool, .slots = s->slots, .exact = l->o.mode == KQ_EXACT,
                         .scratch = block + l->scratch_at};
     memcpy(s->slots, l->slots, p->n_slots * sizeof *s->slots);

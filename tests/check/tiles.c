@@ -198,7 +198,8 @@ static void tile_special(const kq_kernel *k) {
 }
 
 static void check_tile(const kq_kernel *k) {
-    static const tile_size sizes[] = {{1, 1, 32, 0}, {96, 4, 512, 64}, {48, 3, 64, 0}, {13, 2, 96, 4}, {17, 5, 512, 8}, {33, 1, 160, 0}, {60, 2, 32, 12}, {7, 1, 2048, 0}};
+    static const tile_size sizes[] = {{1, 1, 32, 0}, {96, 4, 512, 64}, {48, 3, 64, 0}, {13, 2, 96, 4}, {17, 5, 512, 8}, {33, 1, 160, 0}, {60, 2, 32, 12}, {7, 1, 2048, 0},
+                                      {384, 3, 256, 64}};
     for (size_t i = 0; i < KQ_COUNT(sizes); i++)
         for (int kind = 0; kind < FLOATS_SPECIAL; kind++) tile_case(k, sizes[i], (floats_kind)kind, (kind + (int)i) % 2, (place)random_below(N_PLACES));
     tile_special(k);
@@ -257,7 +258,7 @@ static double now(void) {
 }
 
 void bench_tile(const kq_kernel *k) {
-    enum { ROWS = 2 * KQ_TILE_ROWS, N = 512, RUNS = 31 };
+    enum { ROWS = 4 * KQ_TILE_ROWS, N = 256, RUNS = 31 }; /* a panel of src/cpu/tiles.c */
     open_buffers();
     size_t w_pitch = N * unit(k) + 64, x_pitch = N * KQ_LANES * unit(k);
     for (size_t n_strips = 2; n_strips <= 32; n_strips *= 4) {
@@ -268,7 +269,7 @@ void bench_tile(const kq_kernel *k) {
         memset(x, 0, n_strips * x_pitch);
         memset(sums, 0, n_strips * ROWS * KQ_LANES * sizeof(float));
         for (int run = 0; run < RUNS; run++) {
-            roofs[run] = roof(k->codec == KQ_BF16 ? KQ_ROOF_BF16 : KQ_ROOF_F32, k->needs, NULL, 0);
+            roofs[run] = roof(k->codec == KQ_BF16 ? KQ_ROOF_BF16 : KQ_ROOF_F32, k->needs | (k->needs - 1), NULL, 0); /* and the tiers below */
             double start = now();
             size_t repeats = 32 / n_strips;
             for (size_t i = 0; i < repeats; i++) ((kq_tile_fn *)k->fn)(w, w_pitch, ROWS, x, x_pitch, n_strips, N, sums, ROWS * KQ_LANES, true);

@@ -204,9 +204,6 @@ static size_t choose(bool all, row **list) {
     return n;
 }
 
-/* An unknown feature: no kernel has it, and plain C is what is left. */
-#define NONE (UINT32_C(1) << 30)
-
 /* ---- tests --------------------------------------------------------------------------------------------------------- */
 
 #define TOLERANCE 0.02
@@ -233,7 +230,7 @@ static void the_figures_of_llama(void **state) {
 static void every_processor_alike(void **state) {
     (void)state;
     if (!data.source) skip();
-    static const uint32_t masks[] = {0, KQ_CPU_AVX2, NONE};
+    static const uint32_t masks[] = {0, KQ_CPU_AVX2, KQ_CPU_NONE};
     row *list[MOST];
     kq_perplexity_figures first[MOST], other[MOST];
     choose(false, list);

@@ -2,14 +2,14 @@
 /* Tiles of bf16 for ARMv8.6: bfmmla multiplies two weight rows of four bf16 by two activation rows of four into 2 x 2 floats, twice what bfdot
  * does. 6 weight rows by a strip of 16 activation rows are 24 registers of sums.
  *
- * A strip has pairs of weights beside each other and bfmmla wants fours: a strip is turned once a call, 512 weights deep, into 16 KB of
+ * A strip has pairs of weights beside each other and bfmmla wants fours: a strip is turned once a call, 256 weights deep, into 8 KB of
  * stack, from where all weight rows meet it. Two weight rows are brought together in registers, 6 zips for 48 products.
  *
  * Sums are rounded to odd and what is below 2^-126 is 0, whatever the modes of the processor; tests/check has the bound that follows. */
 #include "cpu/arm/transpose.h"
 #include "cpu/kernels.h"
 
-enum { BLOCK_ROWS = 6, PAIRS = BLOCK_ROWS / 2, LANE_PAIRS = KQ_LANES / 2, DEPTH = 512 };
+enum { BLOCK_ROWS = 6, PAIRS = BLOCK_ROWS / 2, LANE_PAIRS = KQ_LANES / 2, DEPTH = 256 };
 
 /* ---- tile ---------------------------------------------------------------------------------------------------------- */
 

@@ -2,7 +2,7 @@
 /* rows1, rowsm and batch of a codec for AVX2 whose codes are small: a part of unit_avx2_tmpl.h, for those that define
  *
  *     MOST          the largest code, at most 63
- *     TURNED        where bytes can be turned sooner than codes: unit_turned(b, q) makes the registers of turn_groups
+ *     TURNED        where bytes can be turned sooner than codes: unit_turned(b, u, q) makes the registers of turn_groups
  *
  * A unit of 256 weights is eight registers, dword s of each of its eight groups in register s (weave, kernels.h), so that a lane is a group's. Sums
  * of two products, at most 2 * MOST * 127, are added in 16 bits as long as they fit, FIT of them, and vpmaddwd adds the two halves of a dword: of

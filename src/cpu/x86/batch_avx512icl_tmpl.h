@@ -11,6 +11,8 @@
  *     unit_codes(b, l, codes)                the codes in the order of the weights, 64 in a register
  *     unit_scales(b, l, &scales, &minima)    GROUP 32: the scales in lanes 0..7 of scales, and in 8..15 what OFFSET multiplies: minima, or
  *                                            the scales again. GROUP 16: sixteen scales, and, where there are MINIMA, those
+ *     LEVELS        the 16 values that 4-bit codes name, as bytes, where they do: and unit_names(b, l, codes), the names
+ *     TURNED        where bytes can be put sooner than codes: and pair_turned(), below
  *     and no other definition of a symbol. All bytes from b on to the end of the unit may be read.
  *
  * A pair of rows is summed in one order, whatever the number of activation rows. VNNI multiplies an unsigned code by a signed activation

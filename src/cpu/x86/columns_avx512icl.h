@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the grid codecs for AVX-512 share: codebooks that are looked up in registers, 64 cells at a time, a byte of their entries after the other;
- * levels; and signs. A lookup among 128 bytes is one instruction on two registers. */
+/* What codecs in columns for AVX-512 share: codebooks that are looked up in registers, 64 cells at a time, a byte of their entries after the other;
+ * levels; and signs. */
 #ifndef KQ_CPU_X86_COLUMNS_AVX512ICL_H
 #define KQ_CPU_X86_COLUMNS_AVX512ICL_H
 
