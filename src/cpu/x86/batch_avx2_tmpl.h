@@ -74,13 +74,12 @@ INLINE __m256i products_of(const turned *t, const uint8_t *x, const int from, co
 
 /* A unit's products with one activation row, whose pair of units is at x: of its first or second half. */
 INLINE void add_turned(const turned *t, const uint8_t *x, float *sums) {
-    const __m256i ones = _mm256_set1_epi16(1);
     __m256 sum = _mm256_load_ps(sums), scales = _mm256_load_ps((const float *)(const void *)(x + 512));
     if (SCALING == BY_32) {
-        sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products_of(t, x, 0, 8, ones)), _mm256_mul_ps(t->scales[0], scales), sum);
+        sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products_of(t, x, 0, 8, _mm256_set1_epi16(1))), _mm256_mul_ps(t->scales[0], scales), sum);
     } else if (SCALING == BY_16) {
         for (int h = 0; h < 2; h++) {
-            __m256i products = products_of(t, x, 4 * h, 4 * h + 4, ones);
+            __m256i products = products_of(t, x, 4 * h, 4 * h + 4, _mm256_set1_epi16(1));
             sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), _mm256_mul_ps(t->scales[h], scales), sum);
         }
     } else {
@@ -173,25 +172,24 @@ INLINE __m256i steps_of_two(const unit *u, int i) {
 
 /* The products of a unit: of its groups upwards; BY_16 of their first halves, and of the second in *second. */
 INLINE __m256i group_sums(const BLOCK *b, unit *u, const kq_act8 *x, __m256i *second) {
-    const __m256i ones = _mm256_set1_epi16(1);
     __m256i two[4], four[2];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
         __m256i even = _mm256_maddubs_epi16(unit_codes(b, u, 2 * i), load32(x->q + 64 * i));
         __m256i odd = _mm256_maddubs_epi16(unit_codes(b, u, 2 * i + 1), load32(x->q + 64 * i + 32));
         two[i] = _mm256_add_epi16(_mm256_unpacklo_epi64(even, odd), _mm256_unpackhi_epi64(even, odd));
-        if (FIT == 2) two[i] = _mm256_madd_epi16(two[i], SCALING == STEPS_16 ? steps_of_two(u, i) : ones);
+        if (FIT == 2) two[i] = _mm256_madd_epi16(two[i], SCALING == STEPS_16 ? steps_of_two(u, i) : _mm256_set1_epi16(1));
     }
     for (int i = 0; i < 2; i++) {
         __m256 c = _mm256_castsi256_ps(two[2 * i]), d = _mm256_castsi256_ps(two[2 * i + 1]);
         __m256i even = _mm256_castps_si256(_mm256_shuffle_ps(c, d, 0x88)), odd = _mm256_castps_si256(_mm256_shuffle_ps(c, d, 0xdd));
         four[i] = FIT == 2 ? _mm256_add_epi32(even, odd) : _mm256_add_epi16(even, odd);
-        if (FIT == 4) four[i] = _mm256_madd_epi16(four[i], ones);
+        if (FIT == 4) four[i] = _mm256_madd_epi16(four[i], _mm256_set1_epi16(1));
     }
     __m256i low = _mm256_permute2x128_si256(four[0], four[1], 0x20), high = _mm256_permute2x128_si256(four[0], four[1], 0x31);
     *second = high;
     if (SCALING == BY_16) return low;
-    return FIT == 8 ? _mm256_madd_epi16(_mm256_add_epi16(low, high), ones) : _mm256_add_epi32(low, high);
+    return FIT == 8 ? _mm256_madd_epi16(_mm256_add_epi16(low, high), _mm256_set1_epi16(1)) : _mm256_add_epi32(low, high);
 }
 _Static_assert(SCALING == BY_32 || FIT == (SCALING == BY_16 ? 4 : 2), "halves of groups of 16 fours fit");
 

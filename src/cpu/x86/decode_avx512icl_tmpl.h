@@ -59,18 +59,18 @@ ROUNDS_TO_BF16 INLINE void panel_unit(const BLOCK *b, const lanes *l, uint8_t *d
     const __m512 first = _mm512_sub_ps(_mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_ps(MINIMA ? 0 : OFFSET));
     unit_codes(b, l, codes);
 #endif
-    const __m512 second = _mm512_add_ps(first, _mm512_set1_ps(16));
-    const __m512i low = _mm512_set1_epi16(0x0100), high = _mm512_set1_epi16(0x2120); /* the bytes of a table's entry, of its upper half */
     OF_GROUPS(of_groups, scales, minima);
     for (int p = 0; p < 4; p++) {
         __m512i at = _mm512_add_epi8(codes[p], codes[p]);
         for (int half = 0; half < 2; half++) {
             int group = (64 * p + 32 * half) / GROUP;
-            __m512i bytes = _mm512_permutexvar_epi8(_mm512_or_si512(twice_each, _mm512_set1_epi8((char)(32 * half))), at), place = low;
-            if (GROUP == 16) place = _mm512_mask_blend_epi64(0xf0, low, high);
-            else if (SIXTEEN && half) place = high;
+            __m512i bytes = _mm512_permutexvar_epi8(_mm512_or_si512(twice_each, _mm512_set1_epi8((char)(32 * half))), at);
+            /* the bytes of a table's entry; 0x2120: of its upper half */
+            const __m512i place = GROUP == 16 ? _mm512_mask_set1_epi16(_mm512_set1_epi16(0x0100), 0xffff0000u, 0x2120)
+                                              : _mm512_set1_epi16(SIXTEEN && half ? 0x2120 : 0x0100);
             if (GROUP == 16 || (SIXTEEN && !half)) table = (__m512i)_mm512_cvtne2ps_pbh(in_group(first, of_groups, group + 1), in_group(first, of_groups, group));
-            else if (!SIXTEEN) table = (__m512i)_mm512_cvtne2ps_pbh(in_group(second, of_groups, group), in_group(first, of_groups, group));
+            else if (!SIXTEEN) /* the second sixteen of its weights are above the first */
+                table = (__m512i)_mm512_cvtne2ps_pbh(in_group(_mm512_add_ps(first, _mm512_set1_ps(16)), of_groups, group), in_group(first, of_groups, group));
             _mm512_storeu_si512(dst + 128 * p + 64 * half, _mm512_permutexvar_epi8(_mm512_add_epi8(bytes, place), table));
         }
     }
