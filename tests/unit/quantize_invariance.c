@@ -54,7 +54,7 @@ static uint32_t masks[MOST_MASKS];
 static size_t n_masks;
 static kq_pool *pools[4]; /* of 1 (none), 2, 3 and 5 threads */
 
-/* Every subset of the features that encoders ask for and this machine has. A mask of 0 means all, so none is a bit that is no feature. */
+/* Every subset of the features that encoders ask for and this machine has. A mask of 0 means all. */
 static int open_all(void **state) {
     (void)state;
     uint32_t asked = 0;
@@ -62,7 +62,7 @@ static int open_all(void **state) {
     asked &= kq_cpu_features();
     for (uint32_t subset = asked;; subset = (subset - 1) & asked) {
         assert_true(n_masks < MOST_MASKS);
-        masks[n_masks++] = subset | UINT32_C(1) << 31;
+        masks[n_masks++] = subset | KQ_CPU_NONE;
         if (!subset) break;
     }
     static const int threads[KQ_COUNT(pools)] = {1, 2, 3, 5};

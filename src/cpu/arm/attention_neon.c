@@ -82,15 +82,6 @@ INLINE void score(const float *const *q, size_t m, const uint8_t *k, size_t k_pi
     }
 }
 
-void kq_score_f32_neon(const float *const *q, size_t m, const void *k, size_t k_pitch, size_t n, size_t width, float scale, float *s,
-                       size_t s_pitch) {
-    score(q, m, k, k_pitch, n, width, scale, s, s_pitch, false);
-}
-void kq_score_f16_neon(const float *const *q, size_t m, const void *k, size_t k_pitch, size_t n, size_t width, float scale, float *s,
-                       size_t s_pitch) {
-    score(q, m, k, k_pitch, n, width, scale, s, s_pitch, true);
-}
-
 /* ---- blend ----------------------------------------------------------------------------------------------------------- */
 
 /* M rows times V vectors of four values, at most 16 sums, over all n positions: the sums stay in registers. */
@@ -142,15 +133,6 @@ INLINE void blend(const float *e, size_t e_pitch, size_t m, const uint8_t *v, si
     }
 }
 
-void kq_blend_f32_neon(const float *e, size_t e_pitch, size_t m, const void *v, size_t v_pitch, size_t n, size_t width, float *acc,
-                       size_t acc_pitch) {
-    blend(e, e_pitch, m, v, v_pitch, n, width, acc, acc_pitch, false);
-}
-void kq_blend_f16_neon(const float *e, size_t e_pitch, size_t m, const void *v, size_t v_pitch, size_t n, size_t width, float *acc,
-                       size_t acc_pitch) {
-    blend(e, e_pitch, m, v, v_pitch, n, width, acc, acc_pitch, true);
-}
-
 /* ---- soften ---------------------------------------------------------------------------------------------------------- */
 
 /* The largest of s that is not a NaN: GCC 12 makes sixteen branches of the generic kernel's. */
@@ -180,3 +162,6 @@ void kq_soften_f32_neon(float *s, size_t n, float *max, float *sum) {
     *max = most;
     *sum = kq_exact_sum(lane);
 }
+
+#define KERNEL(op) kq_##op##_neon
+#include "cpu/attention_tmpl.h"

@@ -57,19 +57,5 @@ static inline void blend(const float *e, size_t e_pitch, size_t m, const void *v
     }
 }
 
-void kq_score_f32_generic(const float *const *q, size_t m, const void *k, size_t k_pitch, size_t n, size_t width, float scale, float *s,
-                          size_t s_pitch) {
-    score(q, m, k, k_pitch, n, width, scale, s, s_pitch, false);
-}
-void kq_score_f16_generic(const float *const *q, size_t m, const void *k, size_t k_pitch, size_t n, size_t width, float scale, float *s,
-                          size_t s_pitch) {
-    score(q, m, k, k_pitch, n, width, scale, s, s_pitch, true);
-}
-void kq_blend_f32_generic(const float *e, size_t e_pitch, size_t m, const void *v, size_t v_pitch, size_t n, size_t width, float *acc,
-                          size_t acc_pitch) {
-    blend(e, e_pitch, m, v, v_pitch, n, width, acc, acc_pitch, false);
-}
-void kq_blend_f16_generic(const float *e, size_t e_pitch, size_t m, const void *v, size_t v_pitch, size_t n, size_t width, float *acc,
-                          size_t acc_pitch) {
-    blend(e, e_pitch, m, v, v_pitch, n, width, acc, acc_pitch, true);
-}
+#define KERNEL(op) kq_##op##_generic
+#include "cpu/attention_tmpl.h"

@@ -71,15 +71,6 @@ INLINE void score(const float *const *q, size_t m, const uint8_t *k, size_t k_pi
         score_block(q + m - 1, 1, k + i * k_pitch, k_pitch, 4, KQ_MIN(n - i, 4), width, scale, s + (m - 1) * s_pitch + i, s_pitch, f16);
 }
 
-void kq_score_f32_avx2(const float *const *q, size_t m, const void *k, size_t k_pitch, size_t n, size_t width, float scale, float *s,
-                       size_t s_pitch) {
-    score(q, m, k, k_pitch, n, width, scale, s, s_pitch, false);
-}
-void kq_score_f16_avx2(const float *const *q, size_t m, const void *k, size_t k_pitch, size_t n, size_t width, float scale, float *s,
-                       size_t s_pitch) {
-    score(q, m, k, k_pitch, n, width, scale, s, s_pitch, true);
-}
-
 /* ---- blend ----------------------------------------------------------------------------------------------------------- */
 
 /* M rows times V vectors of 8 values, over all n positions: the sums stay in registers. */
@@ -121,11 +112,5 @@ INLINE void blend(const float *e, size_t e_pitch, size_t m, const uint8_t *v, si
     if (j < m) blend_rows(e + j * e_pitch, e_pitch, 1, 8, v, v_pitch, n, width, acc + j * acc_pitch, acc_pitch, f16);
 }
 
-void kq_blend_f32_avx2(const float *e, size_t e_pitch, size_t m, const void *v, size_t v_pitch, size_t n, size_t width, float *acc,
-                       size_t acc_pitch) {
-    blend(e, e_pitch, m, v, v_pitch, n, width, acc, acc_pitch, false);
-}
-void kq_blend_f16_avx2(const float *e, size_t e_pitch, size_t m, const void *v, size_t v_pitch, size_t n, size_t width, float *acc,
-                       size_t acc_pitch) {
-    blend(e, e_pitch, m, v, v_pitch, n, width, acc, acc_pitch, true);
-}
+#define KERNEL(op) kq_##op##_avx2
+#include "cpu/attention_tmpl.h"

@@ -80,15 +80,6 @@ INLINE void score(const float *const *q, size_t m, const uint8_t *k, size_t k_pi
     }
 }
 
-void kq_score_f32_avx512(const float *const *q, size_t m, const void *k, size_t k_pitch, size_t n, size_t width, float scale, float *s,
-                         size_t s_pitch) {
-    score(q, m, k, k_pitch, n, width, scale, s, s_pitch, false);
-}
-void kq_score_f16_avx512(const float *const *q, size_t m, const void *k, size_t k_pitch, size_t n, size_t width, float scale, float *s,
-                         size_t s_pitch) {
-    score(q, m, k, k_pitch, n, width, scale, s, s_pitch, true);
-}
-
 /* ---- blend ----------------------------------------------------------------------------------------------------------- */
 
 /* M rows times V vectors of 16 values, over all n positions: the sums stay in registers. Whole vectors, or one of `some`. */
@@ -150,11 +141,5 @@ INLINE void blend(const float *e, size_t e_pitch, size_t m, const uint8_t *v, si
         blend_positions(e + i, e_pitch, m, v + i * v_pitch, v_pitch, KQ_MIN(n - i, step), width, acc, acc_pitch, f16);
 }
 
-void kq_blend_f32_avx512(const float *e, size_t e_pitch, size_t m, const void *v, size_t v_pitch, size_t n, size_t width, float *acc,
-                         size_t acc_pitch) {
-    blend(e, e_pitch, m, v, v_pitch, n, width, acc, acc_pitch, false);
-}
-void kq_blend_f16_avx512(const float *e, size_t e_pitch, size_t m, const void *v, size_t v_pitch, size_t n, size_t width, float *acc,
-                         size_t acc_pitch) {
-    blend(e, e_pitch, m, v, v_pitch, n, width, acc, acc_pitch, true);
-}
+#define KERNEL(op) kq_##op##_avx512
+#include "cpu/attention_tmpl.h"
